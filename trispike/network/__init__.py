@@ -1,0 +1,40 @@
+"""What is deployed: neurons, connections, networks, and their file. NumPy only."""
+
+from trispike.network.connection import Connection, Conv2d, Dense, Identity, SumPool
+from trispike.network.network import (
+    FloatNetwork,
+    Input,
+    IntegerNetwork,
+    Network,
+    Population,
+    Readout,
+)
+from trispike.network.neuron import FixedPointNeuron, Neuron, State, Step
+from trispike.network.storage import digest, equal, load, save
+from trispike.network.synapses import dense_macs, expanded, fan_out, synapse_count
+
+__all__ = [
+    "Connection",
+    "Conv2d",
+    "Dense",
+    "FixedPointNeuron",
+    "FloatNetwork",
+    "Identity",
+    "Input",
+    "IntegerNetwork",
+    "Network",
+    "Neuron",
+    "Population",
+    "Readout",
+    "State",
+    "Step",
+    "SumPool",
+    "dense_macs",
+    "digest",
+    "equal",
+    "expanded",
+    "fan_out",
+    "load",
+    "save",
+    "synapse_count",
+]

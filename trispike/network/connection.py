@@ -1,0 +1,389 @@
+"""Connections: weights as linear operators between populations.
+
+A connection reads the sum of the spikes of its sources, sums them over pooling windows if it has
+a pooling stage, and applies one operator. Operators hold float64 weights in a float network and
+int8 weights in an integer network; the arithmetic is exact in the latter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from trispike.errors import InvalidNetworkError
+from trispike.network.arrays import frozen_array
+
+Array: TypeAlias = npt.NDArray[Any]
+Shape: TypeAlias = tuple[int, ...]
+Pair: TypeAlias = tuple[int, int]
+
+EXACT_FLOAT64 = 1 << 53
+"""Integers below this magnitude, and sums that stay below it, are exact in float64."""
+
+
+def _weights(value: Any) -> Array:
+    array = np.asarray(value)
+    weights = frozen_array(array, np.int8 if array.dtype.kind in "iu" else np.float64)
+    if not np.isfinite(weights).all():
+        bad = int((~np.isfinite(weights)).sum())
+        raise InvalidNetworkError(
+            "operator weight",
+            got=f"{bad} of {weights.size} values that are NaN or infinite",
+            expected="finite numbers",
+            fix="Look for the training step at which the checkpoint diverged.",
+        )
+    return weights
+
+
+def _check_pair(name: str, value: Pair, minimum: int) -> None:
+    is_pair = isinstance(value, tuple) and len(value) == 2
+    if not is_pair or not all(isinstance(n, int) and n >= minimum for n in value):
+        raise InvalidNetworkError(
+            f"field {name!r}",
+            got=repr(value),
+            expected=f"a pair of integers >= {minimum}",
+            fix="Give (vertical, horizontal).",
+        )
+
+
+def _window_count(size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
+    return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+
+
+def _spatial_output(
+    what: str, spatial: Shape, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair
+) -> Pair:
+    axes = zip(spatial, kernel, stride, padding, dilation, strict=True)
+    rows, columns = (_window_count(*axis) for axis in axes)
+    if rows < 1 or columns < 1:
+        raise InvalidNetworkError(
+            what,
+            got=f"an input of {spatial[0]}x{spatial[1]} under a kernel of {kernel[0]}x{kernel[1]}",
+            expected="an input at least as large as the kernel",
+            fix="Check the input shape that the network was built for.",
+        )
+    return rows, columns
+
+
+def _require_rank(what: str, shape: Shape) -> None:
+    if len(shape) != 3:
+        raise InvalidNetworkError(
+            what,
+            got=f"an input of shape {shape}",
+            expected="an input of shape (C, H, W)",
+            fix="Use Dense for inputs without rows and columns.",
+        )
+
+
+def _taps(x: Array, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair) -> dict[Pair, Array]:
+    """For every kernel position, the view of the zero-padded x that it multiplies."""
+    rows, columns = _spatial_output("window", x.shape[-2:], kernel, stride, padding, dilation)
+    (ph, pw), (sh, sw), (dh, dw) = padding, stride, dilation
+    padded = np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
+    return {
+        (i, j): padded[
+            :,
+            :,
+            i * dh : i * dh + (rows - 1) * sh + 1 : sh,
+            j * dw : j * dw + (columns - 1) * sw + 1 : sw,
+        ]
+        for i, j in product(range(kernel[0]), range(kernel[1]))
+    }
+
+
+def _matmul_dtype(weight: Array, x: Array) -> npt.DTypeLike:
+    """The dtype in which the product of weight and x is exact, and BLAS if possible.
+
+    Integer products are computed in float64, where BLAS is fast, as long as no sum can reach
+    2**53; beyond that in int64.
+    """
+    if weight.dtype.kind == "f" or x.dtype.kind == "f":
+        return np.float64
+    largest = int(np.abs(x).max(initial=0)) * int(np.abs(weight.astype(np.int64)).sum())
+    return np.float64 if largest < EXACT_FLOAT64 else np.int64
+
+
+def _result_dtype(weight: Array, x: Array) -> npt.DTypeLike:
+    return np.float64 if weight.dtype.kind == "f" or x.dtype.kind == "f" else np.int64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SumPool:
+    """Sum over windows. Average pooling is this with 1/area in the weights that follow.
+
+    Raises:
+        InvalidNetworkError: A size is not a pair of integers, or the padding exceeds half of the
+            window.
+    """
+
+    kernel: Pair
+    """Rows and columns of the window."""
+    stride: Pair
+    """Distance between windows."""
+    padding: Pair = (0, 0)
+    """Rows and columns of zeros around the input."""
+    dilation: Pair = (1, 1)
+    """Distance between the elements of a window."""
+
+    def __post_init__(self) -> None:
+        _check_pair("pool.kernel", self.kernel, 1)
+        _check_pair("pool.stride", self.stride, 1)
+        _check_pair("pool.padding", self.padding, 0)
+        _check_pair("pool.dilation", self.dilation, 1)
+        if any(2 * p > k for p, k in zip(self.padding, self.kernel, strict=True)):
+            raise InvalidNetworkError(
+                "field 'pool.padding'",
+                got=f"{self.padding} for a window of {self.kernel}",
+                expected="at most half of the window",
+                fix="Larger padding would create windows that see nothing.",
+            )
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Shape of the pooled (C, H, W) input."""
+        _require_rank("pooling stage", shape)
+        geometry = (self.kernel, self.stride, self.padding, self.dilation)
+        return shape[0], *_spatial_output("pooling stage", shape[1:], *geometry)
+
+    def apply(self, x: Array) -> Array:
+        """Sum of (N, C, H, W) over every window, in int64 or float64."""
+        wide = x.astype(np.float64 if x.dtype.kind == "f" else np.int64, copy=False)
+        taps = _taps(wide, self.kernel, self.stride, self.padding, self.dilation)
+        return cast(Array, sum(taps.values()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Conv2d:
+    """Cross-correlation with zero padding, as in PyTorch, without bias.
+
+    Raises:
+        InvalidNetworkError: The weight is not (O, C/groups, kh, kw), holds NaN, or the numbers
+            do not fit together.
+    """
+
+    weight: Array
+    """(O, C/groups, kh, kw); float64, or int8 in an integer network."""
+    stride: Pair = (1, 1)
+    """Rows and columns per output step."""
+    padding: Pair = (0, 0)
+    """Rows and columns of zeros around the input."""
+    dilation: Pair = (1, 1)
+    """Distance between kernel elements."""
+    groups: int = 1
+    """Channel groups; output group g reads input group g only."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weight", _weights(self.weight))
+        _check_pair("stride", self.stride, 1)
+        _check_pair("padding", self.padding, 0)
+        _check_pair("dilation", self.dilation, 1)
+        if self.weight.ndim != 4 or self.groups < 1 or self.weight.shape[0] % self.groups:
+            raise InvalidNetworkError(
+                "Conv2d weight",
+                got=f"shape {self.weight.shape} with {self.groups} groups",
+                expected="(O, C/groups, kh, kw) with O divisible by groups",
+                fix="Check the order of the axes.",
+            )
+
+    @property
+    def kernel(self) -> Pair:
+        """Rows and columns of the kernel."""
+        return self.weight.shape[2], self.weight.shape[3]
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Shape of the output for a (C, H, W) input."""
+        _require_rank("Conv2d", shape)
+        channels = self.weight.shape[1] * self.groups
+        if shape[0] != channels:
+            raise InvalidNetworkError(
+                "Conv2d",
+                got=f"an input of {shape[0]} channels",
+                expected=f"{channels} channels, by its weight of shape {self.weight.shape}",
+                fix="Check the source of the connection.",
+            )
+        geometry = (self.kernel, self.stride, self.padding, self.dilation)
+        return self.weight.shape[0], *_spatial_output("Conv2d", shape[1:], *geometry)
+
+    def apply(self, x: Array) -> Array:
+        """Operator on a batch: (N, C, H, W) to (N, O, H', W'), in int64 or float64."""
+        batch, outputs = x.shape[0], self.weight.shape[0]
+        dtype = _matmul_dtype(self.weight, x)
+        taps = _taps(x.astype(dtype), self.kernel, self.stride, self.padding, self.dilation)
+        rows, columns = taps[0, 0].shape[-2:]
+        grouped = (batch, self.groups, self.weight.shape[1], rows * columns)
+        weight = self.weight.astype(dtype).reshape(
+            self.groups, outputs // self.groups, self.weight.shape[1], *self.kernel
+        )
+        total = np.zeros((batch, self.groups, outputs // self.groups, rows * columns), dtype)
+        for (i, j), tap in taps.items():
+            total += weight[..., i, j] @ tap.reshape(grouped)
+        result = total.reshape(batch, outputs, rows, columns)
+        return result.astype(_result_dtype(self.weight, x), copy=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Dense:
+    """A matrix applied to the flattened (row-major) input, without bias.
+
+    Raises:
+        InvalidNetworkError: The weight is not a matrix, or holds NaN.
+    """
+
+    weight: Array
+    """(O, N); float64, or int8 in an integer network."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weight", _weights(self.weight))
+        if self.weight.ndim != 2:
+            raise InvalidNetworkError(
+                "Dense weight",
+                got=f"shape {self.weight.shape}",
+                expected="(outputs, inputs)",
+                fix="Check the order of the axes.",
+            )
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Shape of the output, (O,), for an input of any shape with N elements."""
+        if int(np.prod(shape)) != self.weight.shape[1]:
+            raise InvalidNetworkError(
+                "Dense",
+                got=f"an input of shape {shape} ({int(np.prod(shape))} elements)",
+                expected=f"{self.weight.shape[1]} elements, by its weight",
+                fix="Check the input shape that the network was built for.",
+            )
+        return (self.weight.shape[0],)
+
+    def apply(self, x: Array) -> Array:
+        """Operator on a batch: (N, ...) to (N, O), in int64 or float64."""
+        dtype = _matmul_dtype(self.weight, x)
+        result = x.reshape(x.shape[0], -1).astype(dtype) @ self.weight.T.astype(dtype)
+        return result.astype(_result_dtype(self.weight, x), copy=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Identity:
+    """Every element times its own scale: a shortcut.
+
+    Raises:
+        InvalidNetworkError: The scale holds NaN.
+    """
+
+    scale: Array
+    """Scalar (), per channel (C, 1, 1), or per element; float64, or int8."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scale", _weights(self.scale))
+
+    @property
+    def weight(self) -> Array:
+        """The scale, under the name that all operators have."""
+        return self.scale
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """The input's shape."""
+        try:
+            fits = np.broadcast_shapes(self.scale.shape, shape) == shape
+        except ValueError:
+            fits = False
+        if not fits:
+            raise InvalidNetworkError(
+                "Identity",
+                got=f"a scale of shape {self.scale.shape}",
+                expected=f"one that broadcasts to the input's {shape}",
+                fix="Use a scalar, or one value per channel as (C, 1, 1).",
+            )
+        return shape
+
+    def apply(self, x: Array) -> Array:
+        """Operator on a batch: (N, *shape) to the same, in int64 or float64."""
+        dtype = _result_dtype(self.scale, x)
+        return np.asarray(x.astype(dtype) * self.scale.astype(dtype))
+
+
+Operator: TypeAlias = Conv2d | Dense | Identity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Connection:
+    """A linear map from the summed spikes of its sources to one population's input.
+
+    Raises:
+        InvalidNetworkError: No source, a source named twice, or a number out of range.
+    """
+
+    sources: tuple[str, ...]
+    """Names of the populations (or the input) whose spikes are summed; all of one shape."""
+    target: str
+    """Name of the population (or the readout) that receives."""
+    operator: Operator
+    """What is applied to the pooled sum."""
+    pool: SumPool | None = None
+    """Summation over windows, before the operator."""
+    delay: int = 0
+    """Time steps by which the spikes arrive late; >= 1 where the connection closes a loop."""
+    exponent: int = 0
+    """Integer networks: left shift of the operator's output, 0..16."""
+    bits: int = 8
+    """Integer networks: width of a weight in bits, sign included, 2..8."""
+
+    def __post_init__(self) -> None:
+        name = f"connection {'+'.join(self.sources)}->{self.target}"
+        if not self.sources or len(set(self.sources)) != len(self.sources):
+            raise InvalidNetworkError(
+                name,
+                got=f"sources {self.sources}",
+                expected="at least one source, each named once",
+                fix="Express a doubled source by a doubled weight.",
+            )
+        for field, low, high in (("delay", 0, 2**31), ("exponent", 0, 16), ("bits", 2, 8)):
+            value = getattr(self, field)
+            if not isinstance(value, int) or not low <= value <= high:
+                raise InvalidNetworkError(
+                    f"{name}, field {field!r}",
+                    got=repr(value),
+                    expected=f"an integer in {low}..{high}",
+                    fix="Choose a value in this range.",
+                )
+        if self.is_integer:
+            limit = (1 << (self.bits - 1)) - 1
+            # int8 holds -128, whose magnitude int8 does not: widen before taking it.
+            largest = int(np.abs(self.operator.weight.astype(np.int64)).max(initial=0))
+            if largest > limit:
+                raise InvalidNetworkError(
+                    name,
+                    got=f"a weight of magnitude {largest}",
+                    expected=f"at most {limit} with {self.bits} bits, symmetric",
+                    fix="Quantize with more bits or a larger scale.",
+                )
+        elif self.exponent:
+            raise InvalidNetworkError(
+                name,
+                got=f"exponent {self.exponent} with float weights",
+                expected="0",
+                fix="Exponents exist in integer networks only.",
+            )
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether the weights are integers."""
+        return self.operator.weight.dtype == np.int8
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Shape that sources of ``shape`` are mapped to."""
+        return self.operator.output_shape(self.pool.output_shape(shape) if self.pool else shape)
+
+    def current(self, spikes: Array) -> Array:
+        """What the target receives, from the summed spikes of one time step.
+
+        Args:
+            spikes: (N, *source shape), integers or floats.
+
+        Returns:
+            (N, *output shape), int64 (weights and spikes integer) or float64.
+        """
+        pooled = self.pool.apply(spikes) if self.pool else spikes
+        result = self.operator.apply(pooled)
+        return result << self.exponent if self.exponent else result

@@ -1,0 +1,88 @@
+"""How a network advances: the plain loop over time steps that defines its meaning."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from trispike.network.connection import Connection
+from trispike.network.network import Network
+from trispike.network.neuron import Step
+
+Array: TypeAlias = npt.NDArray[Any]
+
+
+class TimeStep(NamedTuple):
+    """Everything that happened in one time step, for a batch of N samples."""
+
+    t: int
+    """Index of the step, 0..T-1."""
+    arrived: Mapping[str, tuple[Array, ...]]
+    """By connection label: what each of its sources delivered, (N, *source shape) each."""
+    currents: Mapping[str, Array]
+    """By population: the sum over its connections, (N, *shape)."""
+    populations: Mapping[str, Step]
+    """By population: spikes, potential and state."""
+    logits: Array
+    """Contribution of this step to the logits before its time weight, (N, classes)."""
+
+
+def time_steps(network: Network, inputs: Array) -> Iterator[TimeStep]:
+    """Run a batch of samples, one time step at a time.
+
+    Args:
+        network: A float or an integer network.
+        inputs: What ``network.input.encode`` returned: (N, *shape) for direct input,
+            (N, T, *shape) otherwise.
+
+    Yields:
+        One :class:`TimeStep` for each t in 0..T-1.
+    """
+    batch = inputs.shape[0]
+    states = {
+        name: population.neuron.initial_state(batch, population.shape)
+        for name, population in network.populations.items()
+    }
+    labels = list(network.labelled())
+    longest = max(connection.delay for _, connection in labels)
+    # emitted[d] is what was emitted d steps ago; whatever is older than the start is silence.
+    emitted: deque[dict[str, Array]] = deque(maxlen=longest + 1)
+    number = np.int64 if network.kind == "integer" else np.float64
+    for t in range(network.steps):
+        frame = inputs if network.input.encoding == "direct" else inputs[:, t]
+        emitted.appendleft({network.input.name: frame})
+        arrived: dict[str, tuple[Array, ...]] = {}
+        currents: dict[str, Array] = {}
+        steps: dict[str, Step] = {}
+
+        def current(target: str, shape: tuple[int, ...]) -> Array:
+            total = np.zeros((batch, *shape), dtype=number)
+            for label, connection in labels:
+                if connection.target == target:
+                    arrived[label] = _arriving(network, connection, emitted, batch)  # noqa: B023
+                    summed = sum(a.astype(number) for a in arrived[label])  # noqa: B023
+                    total += connection.current(np.asarray(summed)).reshape(total.shape)
+            return total
+
+        for name in network.order:
+            population = network.populations[name]
+            currents[name] = current(name, population.shape)
+            step = population.neuron.step(states[name], currents[name])
+            steps[name], states[name] = step, step.state
+            emitted[0][name] = step.spikes
+        readout = network.readout
+        logits = readout.step_logits(current(readout.name, (readout.classes,)))
+        yield TimeStep(t, arrived, currents, steps, logits)
+
+
+def _arriving(
+    network: Network, connection: Connection, emitted: deque[dict[str, Array]], batch: int
+) -> tuple[Array, ...]:
+    if connection.delay >= len(emitted):
+        silence = np.zeros((batch, *network.source_shape(connection)), dtype=np.int8)
+        return (silence,) * len(connection.sources)
+    return tuple(emitted[connection.delay][source] for source in connection.sources)

@@ -1,0 +1,239 @@
+"""The synapses that a connection stands for: exact fan-out, counts, and the expanded operator.
+
+A synapse is one pair of a source element and a target element whose weight is not zero. Where a
+pooling stage precedes the operator, the weight of a pair is the sum over all pooled elements
+between them, as it would be on a target that has synapses only. Borders are exact.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from trispike.errors import UnsupportedError
+from trispike.network.connection import Connection, Conv2d, Dense, Identity, Shape, SumPool
+
+Counts: TypeAlias = npt.NDArray[np.int64]
+
+_NO_POOL = SumPool(kernel=(1, 1), stride=(1, 1))
+
+
+def fan_out(
+    connection: Connection, source_shape: Shape, *, include_zero_weights: bool = False
+) -> Counts:
+    """Number of synapses that leave each source element, of shape ``source_shape``.
+
+    Args:
+        connection: The connection.
+        source_shape: Shape of its sources.
+        include_zero_weights: Count the pairs that the operator's geometry connects, whatever
+            their weight.
+    """
+    operator = connection.operator
+    chw = source_shape if len(source_shape) == 3 else (int(np.prod(source_shape)), 1, 1)
+    pool = connection.pool or _NO_POOL
+    pooled = pool.output_shape(chw)
+    # covers[axis][p, y]: pooled position p sums source position y.
+    covers = [_pool_cover(pool, axis, chw[1 + axis], pooled[1 + axis]) for axis in (0, 1)]
+    weight = np.ones_like(operator.weight) if include_zero_weights else operator.weight
+    if isinstance(operator, Identity):
+        exists = np.broadcast_to(_as_pooled(weight, source_shape), pooled) != 0
+        return _contract(covers, exists.astype(np.int64)).reshape(source_shape)
+    if isinstance(operator, Dense):
+        kernel = weight.reshape(weight.shape[0], *pooled)
+        steps = [np.eye(size, dtype=np.int64)[None] for size in pooled[1:]]
+        groups = 1
+    else:
+        kernel = weight
+        steps = [_conv_steps(operator, axis, pooled[1 + axis]) for axis in (0, 1)]
+        groups = operator.groups
+    # Per axis: which sets of kernel positions meet in a pair, and how often per source position.
+    (sets_y, often_y), (sets_x, often_x) = (
+        _meetings(step, cover) for step, cover in zip(steps, covers, strict=True)
+    )
+    outputs, inputs = kernel.shape[0] // groups, kernel.shape[1]
+    wide = kernel.astype(np.float64 if kernel.dtype.kind == "f" else np.int64)
+    wide = wide.reshape(groups, outputs, inputs, *kernel.shape[2:])
+    merged = np.einsum("goiyx,ay,bx->goiab", wide, sets_y, sets_x, optimize=True)
+    exists = np.count_nonzero(merged, axis=1).reshape(groups * inputs, len(sets_y), len(sets_x))
+    counts = np.einsum("ya,cab,xb->cyx", often_y, exists, often_x, optimize=True)
+    return counts.reshape(source_shape).astype(np.int64)
+
+
+def synapse_count(
+    connection: Connection, source_shape: Shape, *, include_zero_weights: bool = False
+) -> int:
+    """Number of synapses per source population."""
+    return int(
+        fan_out(connection, source_shape, include_zero_weights=include_zero_weights).sum()
+    )
+
+
+def dense_macs(connection: Connection, source_shape: Shape) -> int:
+    """Multiply-accumulates of the operator as a layer of a dense network, for one input.
+
+    Pooling is done first and its additions are not counted; weights that are zero are, and
+    products with the zero padding are not.
+    """
+    pooled = connection.pool.output_shape(source_shape) if connection.pool else source_shape
+    unpooled = Connection(
+        sources=connection.sources,
+        target=connection.target,
+        operator=connection.operator,
+        bits=connection.bits,
+        exponent=connection.exponent,
+    )
+    return synapse_count(unpooled, pooled, include_zero_weights=True)
+
+
+def expanded(connection: Connection, source_shape: Shape) -> Connection:
+    """The same connection without a pooling stage, as one operator on the source.
+
+    A pooled convolution becomes a convolution with the kernel repeated under the pooling window,
+    a pooled matrix a larger matrix, a pooled identity a depthwise convolution.
+
+    Raises:
+        UnsupportedError: The zero padding after the pooling cuts windows that hold real
+            elements, or equal-weight sums exceed int8; no single operator is equal then.
+    """
+    if connection.pool is None:
+        return connection
+    pool, operator = connection.pool, connection.operator
+    pooled = pool.output_shape(source_shape)
+    if isinstance(operator, Dense):
+        covers = [_pool_cover(pool, a, source_shape[1 + a], pooled[1 + a]) for a in (0, 1)]
+        weight = operator.weight.reshape(-1, *pooled).astype(np.float64)
+        weight = np.einsum("ocpq,py,qx->ocyx", weight, *covers, optimize=True)
+        new: Conv2d | Dense = Dense(weight=_like(operator.weight, weight, connection).reshape(
+            operator.weight.shape[0], -1))
+    else:
+        if isinstance(operator, Identity):
+            scale = _as_pooled(operator.scale, source_shape)
+            if scale.shape[1:] != (1, 1):
+                raise _inexact(connection, "a scale that differs between positions")
+            scale = np.broadcast_to(scale, (source_shape[0], 1, 1))
+            conv = Conv2d(weight=scale[:, None], groups=source_shape[0])
+        else:
+            conv = operator
+        for axis in (0, 1):
+            _check_cut(connection, pool, conv, axis, source_shape[1 + axis], pooled[1 + axis])
+        new = _convolve(pool, conv, connection)
+    return Connection(
+        sources=connection.sources,
+        target=connection.target,
+        operator=new,
+        delay=connection.delay,
+        exponent=connection.exponent,
+        bits=connection.bits,
+    )
+
+
+def _convolve(pool: SumPool, conv: Conv2d, connection: Connection) -> Conv2d:
+    reach = [
+        (conv.kernel[a] - 1) * conv.dilation[a] * pool.stride[a]
+        + (pool.kernel[a] - 1) * pool.dilation[a]
+        + 1
+        for a in (0, 1)
+    ]
+    weight = np.zeros((*conv.weight.shape[:2], *reach))
+    step = [conv.dilation[a] * pool.stride[a] for a in (0, 1)]
+    for i, j in np.ndindex(*pool.kernel):
+        di, dj = i * pool.dilation[0], j * pool.dilation[1]
+        rows = slice(di, di + (conv.kernel[0] - 1) * step[0] + 1, step[0])
+        columns = slice(dj, dj + (conv.kernel[1] - 1) * step[1] + 1, step[1])
+        weight[:, :, rows, columns] += conv.weight
+    return Conv2d(
+        weight=_like(conv.weight, weight, connection),
+        stride=(conv.stride[0] * pool.stride[0], conv.stride[1] * pool.stride[1]),
+        padding=(
+            conv.padding[0] * pool.stride[0] + pool.padding[0],
+            conv.padding[1] * pool.stride[1] + pool.padding[1],
+        ),
+        groups=conv.groups,
+    )
+
+
+def _inexact(connection: Connection, got: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"connection {'+'.join(connection.sources)}->{connection.target}",
+        got=got,
+        expected="a pooling stage that one operator can express",
+        fix="Keep the pooling stage, or give the pooled values a population of their own.",
+    )
+
+
+def _like(original: npt.NDArray[Any], weight: npt.NDArray[Any], c: Connection) -> npt.NDArray[Any]:
+    if original.dtype != np.int8:
+        return weight
+    limit = (1 << (c.bits - 1)) - 1
+    if np.abs(weight).max(initial=0) > limit:
+        raise _inexact(c, f"overlapping windows whose weights add up to more than {limit}")
+    return weight.astype(np.int8)
+
+
+def _as_pooled(scale: npt.NDArray[Any], source_shape: Shape) -> npt.NDArray[Any]:
+    if len(source_shape) == 3:
+        return scale.reshape((1,) * (3 - scale.ndim) + scale.shape)
+    return np.broadcast_to(scale, source_shape).reshape(-1, 1, 1)
+
+
+def _pool_cover(pool: SumPool, axis: int, size: int, pooled: int) -> Counts:
+    """(pooled, size): 1 where the window of a pooled position holds a source position."""
+    cover = np.zeros((pooled, size), dtype=np.int64)
+    for p in range(pooled):
+        cover[p, _window(pool, axis, p, size)] = 1
+    return cover
+
+
+def _window(pool: SumPool, axis: int, position: int, size: int) -> list[int]:
+    first = position * pool.stride[axis] - pool.padding[axis]
+    taps = (first + j * pool.dilation[axis] for j in range(pool.kernel[axis]))
+    return [tap for tap in taps if 0 <= tap < size]
+
+
+def _conv_positions(conv: Conv2d, axis: int, size: int) -> npt.NDArray[np.int64]:
+    """(outputs, kernel): the input position that each kernel element reads, maybe outside."""
+    span = conv.dilation[axis] * (conv.kernel[axis] - 1)
+    outputs = (size + 2 * conv.padding[axis] - span - 1) // conv.stride[axis] + 1
+    starts = np.arange(outputs) * conv.stride[axis] - conv.padding[axis]
+    return starts[:, None] + np.arange(conv.kernel[axis]) * conv.dilation[axis]
+
+
+def _conv_steps(conv: Conv2d, axis: int, size: int) -> Counts:
+    """(outputs, kernel, size): 1 where a kernel element of an output reads a position."""
+    return (_conv_positions(conv, axis, size)[..., None] == np.arange(size)).astype(np.int64)
+
+
+def _meetings(step: Counts, cover: Counts) -> tuple[Counts, Counts]:
+    """Distinct sets of kernel positions between one source and one output position, per axis.
+
+    Args:
+        step: (outputs, kernel, pooled) 0/1.
+        cover: (pooled, size) 0/1.
+
+    Returns:
+        The sets as (sets, kernel) 0/1, and (size, sets): for how many outputs each occurs.
+    """
+    between = np.einsum("okp,py->yok", step, cover)
+    size, outputs, kernel = between.shape
+    sets, index = np.unique(between.reshape(-1, kernel), axis=0, return_inverse=True)
+    often = np.zeros((size, len(sets)), dtype=np.int64)
+    np.add.at(often, (np.repeat(np.arange(size), outputs), index.reshape(-1)), 1)
+    return sets, often
+
+
+def _contract(covers: list[Counts], exists: Counts) -> Counts:
+    return np.asarray(np.einsum("py,cpq,qx->cyx", covers[0], exists, covers[1], optimize=True))
+
+
+def _check_cut(
+    connection: Connection, pool: SumPool, conv: Conv2d, axis: int, size: int, pooled: int
+) -> None:
+    """Refuse where the convolution's zero padding replaces a window that holds real elements."""
+    for position in np.unique(_conv_positions(conv, axis, pooled)):
+        if not 0 <= position < pooled and _window(pool, axis, int(position), size):
+            raise _inexact(
+                connection, f"zero padding after pooling {size} positions into {pooled}"
+            )

@@ -1,0 +1,133 @@
+"""The contract of an engine, and what a run returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from trispike.errors import InvalidDataError
+from trispike.network import Network
+from trispike.runtime.ledger import Ledger
+
+Array: TypeAlias = npt.NDArray[Any]
+
+TRACES = ("s", "i", "c", "v")
+"""What can be recorded of a population: spikes, synaptic current, carried potential, membrane
+potential before the reset."""
+
+Recording: TypeAlias = Mapping[str, Collection[str]] | Literal["all"] | None
+"""Population name to traces; "all" stands for every trace of every population."""
+
+Progress: TypeAlias = Callable[[int], None]
+"""Called with the number of samples finished since the last call."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Result:
+    """What an engine returns. N samples, T time steps, K classes."""
+
+    logits: Array
+    """(N, K); int64 from integer networks, to be multiplied by ``scale``, else float64."""
+    step_logits: Array
+    """(N, T, K): contribution of each step before its time weight."""
+    scale: float
+    """Value of one unit of the logits; 1.0 from float networks."""
+    ledger: Ledger
+    """Exact event counts."""
+    seconds: float
+    """Wall-clock time of the run, without building the engine."""
+    engine: str
+    """Name of the engine."""
+    labels: npt.NDArray[np.int64] | None = None
+    """(N,), if given."""
+    records: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
+    """records[population][trace]: (N, T, *shape), traces as in :data:`TRACES`."""
+
+    @property
+    def predictions(self) -> npt.NDArray[np.int64]:
+        """(N,): the class of the largest logit, the first one on a tie."""
+        return self.logits.argmax(axis=1).astype(np.int64)
+
+    @property
+    def accuracy(self) -> float | None:
+        """Fraction of samples whose prediction equals the label; None without labels."""
+        if self.labels is None or not len(self.labels):
+            return None
+        return float((self.predictions == self.labels).mean())
+
+
+class Engine(Protocol):
+    """What runs a network.
+
+    All engines of integer networks return equal logits, records and ledgers.
+    """
+
+    name: str
+    network: Network
+
+    def run(
+        self,
+        inputs: Array,
+        labels: Array | None = None,
+        *,
+        record: Recording = None,
+        progress: Progress | None = None,
+    ) -> Result:
+        """Run raw data through the network.
+
+        Args:
+            inputs: Raw data, as ``network.input.encode`` takes them.
+            labels: (N,) integers, for the accuracy.
+            record: Which traces to keep.
+            progress: Called as samples finish.
+
+        Raises:
+            InvalidDataError: Data, labels or recording do not fit the network.
+        """
+        ...
+
+
+def checked_labels(network: Network, labels: Array | None, samples: int) -> Array | None:
+    """Labels as int64, or InvalidDataError."""
+    if labels is None:
+        return None
+    labels = np.asarray(labels)
+    classes = network.readout.classes
+    good = labels.dtype.kind in "iu" and labels.shape == (samples,)
+    if not good or (samples and (labels.min() < 0 or labels.max() >= classes)):
+        got = f"an array of shape {labels.shape} and dtype {labels.dtype}"
+        if good:
+            got = f"values from {labels.min()} to {labels.max()}"
+        raise InvalidDataError(
+            "labels",
+            got=got,
+            expected=f"{samples} integers in 0..{classes - 1}",
+            fix="Give one class index per sample.",
+        )
+    return labels.astype(np.int64)
+
+
+def checked_recording(network: Network, record: Recording) -> dict[str, tuple[str, ...]]:
+    """Population name to traces, or InvalidDataError."""
+    if record is None:
+        return {}
+    if record == "all":
+        return {name: TRACES for name in network.populations}
+    assert not isinstance(record, str) or record == "all"
+    wanted = {}
+    for name, traces in dict(record).items():
+        unknown = [trace for trace in traces if trace not in TRACES]
+        if name not in network.populations or unknown:
+            raise InvalidDataError(
+                f"recording of {name!r}",
+                got=f"traces {', '.join(traces)}",
+                expected=f"traces of {', '.join(TRACES)} and a population of "
+                + ", ".join(network.populations),
+                fix="Correct the name.",
+            )
+        wanted[name] = tuple(trace for trace in TRACES if trace in traces)
+    return wanted

@@ -1,0 +1,248 @@
+"""The ledger: exact event counts of a run, per connection or population and time step.
+
+Counts are facts about the deployed network; what an event costs is the business of
+:mod:`trispike.runtime.energy`. All numbers are Python or NumPy integers, summed over samples, so
+that ledgers of parts of a data set add up to the ledger of the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from trispike.network import Network, dense_macs, fan_out
+from trispike.network.arrays import same_values
+from trispike.network.dynamics import TimeStep
+
+Counts: TypeAlias = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PopulationCounts:
+    """Events of one population; arrays are (T,), summed over samples."""
+
+    neurons: int
+    """Number of neurons (not summed)."""
+    spikes_positive: Counts
+    """Neurons that fired +1."""
+    spikes_negative: Counts
+    """Neurons that fired -1."""
+    updates: Counts
+    """Neuron updates: every neuron, every step."""
+    updates_with_input: Counts
+    """Those whose summed weighted input of the step was not zero."""
+    saturations: Counts
+    """State values that left their range and were clipped; 0 in float networks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ConnectionCounts:
+    """Events of one connection; arrays are (T,), summed over samples."""
+
+    synapses: int
+    """Pairs of source and target element with a weight that is not zero (not summed)."""
+    dense_macs: int
+    """Multiply-accumulates of the same layer in a dense network, per inference (not summed)."""
+    synaptic_operations: Counts
+    """Ternary spikes times the existing nonzero synapses that they were delivered over."""
+    macs: Counts
+    """The same for payloads outside {-1, 0, 1}: real multiply-accumulates."""
+    dense_operations: Counts
+    """Synaptic operations if every source element had been active at every step."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Ledger:
+    """All counts of a run."""
+
+    samples: int
+    """Number of samples summed over."""
+    steps: int
+    """Time steps per sample, T."""
+    populations: Mapping[str, PopulationCounts]
+    """By name."""
+    connections: Mapping[str, ConnectionCounts]
+    """By label, those into the readout included."""
+
+    @property
+    def synaptic_operations(self) -> int:
+        """Total over connections, steps and samples."""
+        return sum(int(c.synaptic_operations.sum()) for c in self.connections.values())
+
+    @property
+    def macs(self) -> int:
+        """Total over connections, steps and samples."""
+        return sum(int(c.macs.sum()) for c in self.connections.values())
+
+    @property
+    def spikes(self) -> int:
+        """Total of both signs over populations, steps and samples; the input is not counted."""
+        return sum(
+            int(p.spikes_positive.sum() + p.spikes_negative.sum())
+            for p in self.populations.values()
+        )
+
+    @property
+    def saturations(self) -> int:
+        """Total over populations, steps and samples."""
+        return sum(int(p.saturations.sum()) for p in self.populations.values())
+
+    def firing_rate(self, population: str) -> float:
+        """Spikes of either sign per neuron and time step, 0..1."""
+        counts = self.populations[population]
+        spikes = int(counts.spikes_positive.sum() + counts.spikes_negative.sum())
+        return spikes / max(1, int(counts.updates.sum()))
+
+    def differences(self, other: Ledger) -> list[str]:
+        """Names of all entries in which two ledgers differ; empty if they are equal."""
+        found = [
+            name for name in ("samples", "steps") if getattr(self, name) != getattr(other, name)
+        ]
+        for group in ("populations", "connections"):
+            mine, theirs = getattr(self, group), getattr(other, group)
+            if list(mine) != list(theirs):
+                found.append(group)
+                continue
+            for name, counts in mine.items():
+                for field in fields(counts):
+                    a = np.asarray(getattr(counts, field.name))
+                    b = np.asarray(getattr(theirs[name], field.name))
+                    if not same_values(a, b):
+                        found.append(f"{group}/{name}/{field.name}")
+        return found
+
+    def merged(self, other: Ledger) -> Ledger:
+        """The ledger of both sets of samples; networks must be the same."""
+        return replace(
+            self,
+            samples=self.samples + other.samples,
+            populations=_merge(self.populations, other.populations),
+            connections=_merge(self.connections, other.connections),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form: totals, and per part the lists over time steps."""
+        return {
+            "samples": self.samples,
+            "steps": self.steps,
+            "spikes": self.spikes,
+            "synaptic_operations": self.synaptic_operations,
+            "macs": self.macs,
+            "saturations": self.saturations,
+            "populations": {n: _plain(p) for n, p in self.populations.items()},
+            "connections": {n: _plain(c) for n, c in self.connections.items()},
+        }
+
+
+def _plain(counts: PopulationCounts | ConnectionCounts) -> dict[str, Any]:
+    values = {field.name: getattr(counts, field.name) for field in fields(counts)}
+    return {n: v.tolist() if isinstance(v, np.ndarray) else v for n, v in values.items()}
+
+
+def _merge(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
+    merged = {}
+    for name, counts in mine.items():
+        arrays = {
+            field.name: getattr(counts, field.name) + getattr(theirs[name], field.name)
+            for field in fields(counts)
+            if isinstance(getattr(counts, field.name), np.ndarray)
+        }
+        merged[name] = replace(counts, **arrays)
+    return merged
+
+
+class LedgerCounter:
+    """Adds up the counts of a network while it runs."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._fan_out = {
+            label: fan_out(connection, network.source_shape(connection))
+            for label, connection in network.labelled()
+        }
+        self._samples = 0
+
+        def zeros(names: tuple[str, ...]) -> dict[str, Counts]:
+            return {name: np.zeros(network.steps, dtype=np.int64) for name in names}
+
+        self._populations = {
+            name: zeros(("spikes_positive", "spikes_negative", "updates_with_input", "saturations"))
+            for name in network.populations
+        }
+        self._connections = {
+            label: zeros(("synaptic_operations", "macs")) for label in network.labels
+        }
+
+    def add_samples(self, count: int) -> None:
+        """Count samples; their events follow with :meth:`add_step`."""
+        self._samples += count
+
+    def add_step(self, step: TimeStep) -> None:
+        """Count the events of one time step of a batch."""
+        for name, population in step.populations.items():
+            self.add_population(
+                name, step.t, population.spikes, step.currents[name], population.saturations
+            )
+        for label, arrived in step.arrived.items():
+            for payload in arrived:
+                self.add_arrival(label, step.t, payload)
+
+    def add_population(
+        self,
+        name: str,
+        t: int,
+        spikes: npt.NDArray[Any],
+        current: npt.NDArray[Any],
+        saturations: int,
+    ) -> None:
+        """Count spikes and updates of one population at step t, over a batch."""
+        counts = self._populations[name]
+        counts["spikes_positive"][t] += np.count_nonzero(spikes > 0)
+        counts["spikes_negative"][t] += np.count_nonzero(spikes < 0)
+        counts["updates_with_input"][t] += np.count_nonzero(current)
+        counts["saturations"][t] += saturations
+
+    def add_arrival(self, label: str, t: int, payload: npt.NDArray[Any]) -> None:
+        """Count what one source of a connection delivered at step t: (N, *source shape)."""
+        ternary = np.abs(payload) == 1
+        graded = (payload != 0) & ~ternary
+        reach = self._fan_out[label]
+        counts = self._connections[label]
+        counts["synaptic_operations"][t] += int((ternary.sum(axis=0) * reach).sum())
+        counts["macs"][t] += int((graded.sum(axis=0) * reach).sum())
+
+    def ledger(self) -> Ledger:
+        """The counts so far."""
+        network, samples = self._network, self._samples
+
+        def every_step(count: int) -> Counts:
+            return np.full(network.steps, count * samples, dtype=np.int64)
+
+        sources = {label: connection for label, connection in network.labelled()}
+        return Ledger(
+            samples=samples,
+            steps=network.steps,
+            populations={
+                name: PopulationCounts(
+                    neurons=network.populations[name].size,
+                    updates=every_step(network.populations[name].size),
+                    **{key: value.copy() for key, value in counts.items()},
+                )
+                for name, counts in self._populations.items()
+            },
+            connections={
+                label: ConnectionCounts(
+                    synapses=int(self._fan_out[label].sum()),
+                    dense_macs=dense_macs(c, network.source_shape(c)),
+                    dense_operations=every_step(
+                        int(self._fan_out[label].sum()) * len(c.sources)
+                    ),
+                    **{key: value.copy() for key, value in self._connections[label].items()},
+                )
+                for label, c in sources.items()
+            },
+        )

@@ -1,0 +1,118 @@
+"""The reference engine: the plain loop of :mod:`trispike.network.dynamics`, counted.
+
+It is slow and obvious on purpose. It needs NumPy only, runs float and integer networks, and
+defines what every other engine has to equal.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from trispike.errors import SaturationError
+from trispike.network import Network
+from trispike.network.dynamics import TimeStep, time_steps
+from trispike.runtime.engine import (
+    Array,
+    Progress,
+    Recording,
+    Result,
+    checked_labels,
+    checked_recording,
+)
+from trispike.runtime.ledger import LedgerCounter
+
+
+class ReferenceEngine:
+    """Runs a network in NumPy, batch by batch and step by step.
+
+    Args:
+        network: A float or an integer network.
+        batch_size: Samples that are run together; bounds the memory.
+        strict: Raise at the first state that leaves its range, instead of clipping and counting.
+    """
+
+    name = "reference"
+
+    def __init__(self, network: Network, *, batch_size: int = 32, strict: bool = False) -> None:
+        self.network = network
+        self.batch_size = batch_size
+        self.strict = strict
+
+    def run(
+        self,
+        inputs: Array,
+        labels: Array | None = None,
+        *,
+        record: Recording = None,
+        progress: Progress | None = None,
+    ) -> Result:
+        """Run raw data; see :class:`trispike.runtime.engine.Engine`.
+
+        Raises:
+            InvalidDataError: Data, labels or recording do not fit the network.
+            SaturationError: A state left its range, in strict mode.
+        """
+        network = self.network
+        encoded = network.input.encode(inputs, network.steps)
+        samples = encoded.shape[0]
+        labels = checked_labels(network, labels, samples)
+        wanted = checked_recording(network, record)
+        counter = LedgerCounter(network)
+        number = np.int64 if network.kind == "integer" else np.float64
+        step_logits = np.zeros((samples, network.steps, network.readout.classes), dtype=number)
+        records = {
+            name: {trace: _empty(network, name, trace, samples) for trace in traces}
+            for name, traces in wanted.items()
+        }
+        start = time.perf_counter()
+        for first in range(0, samples, self.batch_size):
+            batch = slice(first, min(first + self.batch_size, samples))
+            counter.add_samples(batch.stop - batch.start)
+            for step in time_steps(network, encoded[batch]):
+                counter.add_step(step)
+                step_logits[batch, step.t] = step.logits
+                self._check(step)
+                for name, traces in records.items():
+                    for trace, target in traces.items():
+                        target[batch, step.t] = _trace(step, name, trace)
+            if progress:
+                progress(batch.stop - batch.start)
+        return Result(
+            logits=np.einsum("ntk,t->nk", step_logits, network.readout.weights),
+            step_logits=step_logits,
+            scale=network.readout.scale,
+            ledger=counter.ledger(),
+            seconds=time.perf_counter() - start,
+            engine=self.name,
+            labels=labels,
+            records=records,
+        )
+
+    def _check(self, step: TimeStep) -> None:
+        if not self.strict:
+            return
+        for name, population in step.populations.items():
+            if population.saturations:
+                raise SaturationError(
+                    f"population {name!r}",
+                    got=f"{population.saturations} state values out of range at time step {step.t}",
+                    expected="states that fit their width",
+                    fix="Quantize with a smaller state shift, or run without strict mode.",
+                )
+
+
+def _empty(network: Network, name: str, trace: str, samples: int) -> Array:
+    shape = (samples, network.steps, *network.populations[name].shape)
+    if trace == "s":
+        return np.zeros(shape, dtype=np.int8)
+    return np.zeros(shape, dtype=np.int64 if network.kind == "integer" else np.float64)
+
+
+def _trace(step: TimeStep, name: str, trace: str) -> Any:
+    population = step.populations[name]
+    if trace == "s":
+        return population.spikes
+    return population.v if trace == "v" else getattr(population.state, trace)
