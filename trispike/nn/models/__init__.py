@@ -1,0 +1,32 @@
+"""The published architectures, with the published parameter names."""
+
+from trispike.nn.models.psn_vgg import PSNVGG, PSNVGGPlan
+from trispike.nn.models.registry import (
+    ARCHITECTURES,
+    Architecture,
+    NeuronKind,
+    Plan,
+    architecture,
+    build_model,
+)
+from trispike.nn.models.resnet import BasicBlock, ResNet, ResNetPlan
+from trispike.nn.models.spike_model import InputKind, SpikeModel
+from trispike.nn.models.vgg import VGG, VGGPlan
+
+__all__ = [
+    "ARCHITECTURES",
+    "PSNVGG",
+    "VGG",
+    "Architecture",
+    "BasicBlock",
+    "InputKind",
+    "NeuronKind",
+    "PSNVGGPlan",
+    "Plan",
+    "ResNet",
+    "ResNetPlan",
+    "SpikeModel",
+    "VGGPlan",
+    "architecture",
+    "build_model",
+]

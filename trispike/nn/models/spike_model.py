@@ -1,0 +1,96 @@
+"""The wrapper around every architecture: input encoding, time average, provenance."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias, get_args
+
+from torch import Tensor, nn
+
+from trispike.errors import InvalidDataError, InvalidNetworkError
+
+__all__ = ["InputKind", "SpikeModel"]
+
+InputKind: TypeAlias = Literal["static", "frames"]
+"""``static``: one image (N, C, H, W), shown at every step; ``frames``: (N, T, C, H, W)."""
+
+
+class SpikeModel(nn.Module):
+    """A spiking classifier; its parameters begin with ``model.``, as published.
+
+    Calling it gives logits averaged over time, (N, classes); :meth:`forward_steps` gives them at
+    every step, (T, N, classes).
+
+    Args:
+        model: Maps (T, N, C, H, W) to logits at every step, (T, N, classes).
+        steps: T.
+        input_kind: How the input presents itself.
+        input_shape: (C, H, W) of one frame that the model is meant for.
+
+    Raises:
+        InvalidNetworkError: ``steps`` or ``input_kind`` is out of range.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        steps: int,
+        input_kind: InputKind,
+        input_shape: tuple[int, int, int],
+    ) -> None:
+        super().__init__()
+        if steps < 1:
+            raise InvalidNetworkError(
+                "steps", got=str(steps), expected="at least 1", fix="Pass the trained time steps."
+            )
+        if input_kind not in get_args(InputKind):
+            raise InvalidNetworkError(
+                "input_kind",
+                got=repr(input_kind),
+                expected="one of " + ", ".join(get_args(InputKind)),
+                fix="Choose one of these.",
+            )
+        self.model = model
+        self.steps = steps
+        self.input_kind: InputKind = input_kind
+        self.input_shape = input_shape
+        # A hook, because shapes can not be looked at in what torch.fx traces.
+        self.register_forward_pre_hook(_check_input)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits averaged over time, (N, classes).
+
+        Args:
+            x: (N, C, H, W), or (N, T, C, H, W) if ``input_kind`` is ``"frames"``.
+
+        Raises:
+            InvalidDataError: x has another number of axes, channels or steps.
+        """
+        return self._steps(x).mean(0)
+
+    def forward_steps(self, x: Tensor) -> Tensor:
+        """Logits at every time step, (T, N, classes), for the same input."""
+        _check_input(self, (x,))
+        return self._steps(x)
+
+    def _steps(self, x: Tensor) -> Tensor:
+        if self.input_kind == "static":
+            x = x.unsqueeze(0).repeat(self.steps, 1, 1, 1, 1)
+        else:
+            x = x.permute(1, 0, 2, 3, 4)
+        logits: Tensor = self.model(x)
+        return logits
+
+
+def _check_input(model: SpikeModel, args: tuple[Any, ...]) -> None:
+    (x,) = args
+    channels = model.input_shape[0]
+    steps = () if model.input_kind == "static" else (model.steps,)
+    lead = len(steps) + 1
+    if x.dim() != lead + 3 or tuple(x.shape[1 : lead + 1]) != (*steps, channels):
+        raise InvalidDataError(
+            "input of the model",
+            got=f"shape {tuple(x.shape)}",
+            expected="(" + ", ".join(["N", *map(str, steps), str(channels), "H", "W"]) + ")",
+            fix="Pass images to a model of input kind 'static', T frames to one of kind 'frames'.",
+        )
