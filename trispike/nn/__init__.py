@@ -1,5 +1,13 @@
 """The PyTorch side: neurons, losses, published architectures, published checkpoints."""
 
+from trispike.nn.losses import (
+    TMPR_LAMBDA_EVENTS,
+    TMPR_LAMBDA_STATIC,
+    cross_entropy,
+    membrane_regularization,
+    record_potentials,
+    tmpr_loss,
+)
 from trispike.nn.models import (
     ARCHITECTURES,
     Architecture,
@@ -7,6 +15,7 @@ from trispike.nn.models import (
     SpikeModel,
     architecture,
     build_model,
+    randomize,
 )
 from trispike.nn.neurons import (
     CTSN,
@@ -25,6 +34,8 @@ __all__ = [
     "DEFAULT_SURROGATE",
     "LIF",
     "SURROGATES",
+    "TMPR_LAMBDA_EVENTS",
+    "TMPR_LAMBDA_STATIC",
     "Amplitude",
     "Architecture",
     "ComplementaryTernarySpike",
@@ -35,4 +46,9 @@ __all__ = [
     "TernarySpike",
     "architecture",
     "build_model",
+    "cross_entropy",
+    "membrane_regularization",
+    "randomize",
+    "record_potentials",
+    "tmpr_loss",
 ]

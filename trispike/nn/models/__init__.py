@@ -1,6 +1,7 @@
 """The published architectures, with the published parameter names."""
 
 from trispike.nn.models.psn_vgg import PSNVGG, PSNVGGPlan
+from trispike.nn.models.random_weights import randomize
 from trispike.nn.models.registry import (
     ARCHITECTURES,
     Architecture,
@@ -29,4 +30,5 @@ __all__ = [
     "VGGPlan",
     "architecture",
     "build_model",
+    "randomize",
 ]

@@ -1,0 +1,118 @@
+"""Training losses: cross entropy of the averaged logits, and TMPR, which adds to it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trispike.errors import InvalidNetworkError
+from trispike.nn.neurons import SpikingNeuron
+
+__all__ = [
+    "TMPR_LAMBDA_EVENTS",
+    "TMPR_LAMBDA_STATIC",
+    "cross_entropy",
+    "membrane_regularization",
+    "record_potentials",
+    "tmpr_loss",
+]
+
+TMPR_LAMBDA_STATIC = 0.05
+"""Published weight of the regularization for static images."""
+
+TMPR_LAMBDA_EVENTS = 0.01
+"""Published weight of the regularization for event streams."""
+
+
+@contextmanager
+def record_potentials(model: nn.Module) -> Iterator[OrderedDict[str, Tensor]]:
+    """Record the membrane potentials before the reset of every neuron layer of ``model``.
+
+    Gradients flow through what is recorded. A layer's entry is replaced at every forward pass::
+
+        with record_potentials(model) as potentials:
+            logits = model(images)
+        loss = tmpr_loss(logits, labels, potentials.values())
+
+    Yields:
+        Layer name to potentials (T, N, ...), time first also where the layer has it elsewhere;
+        filled by the forward pass, in the order in which the layers ran.
+    """
+    potentials: OrderedDict[str, Tensor] = OrderedDict()
+
+    def record(name: str, neuron: SpikingNeuron, v: Tensor) -> None:
+        potentials[name] = v.movedim(neuron.time_axis, 0)
+
+    handles = [
+        module.register_potential_hook(partial(record, name))
+        for name, module in model.named_modules()
+        if isinstance(module, SpikingNeuron)
+    ]
+    try:
+        yield potentials
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross entropy of logits averaged over time.
+
+    Args:
+        logits: (N, classes), as a model returns them, or (T, N, classes) at every step.
+        labels: (N,), integers.
+    """
+    return functional.cross_entropy(logits.mean(0) if logits.dim() == 3 else logits, labels)
+
+
+def membrane_regularization(potentials: Iterable[Tensor]) -> Tensor:
+    """The temporal regularization of TMPR, without its weight lambda.
+
+    ::
+
+        1/(T*N) * sum over layers n = 1..N and steps t = 0..T-1 of 1/(t+1) * mean(v_n(t)**2)
+
+    Args:
+        potentials: For every layer its membrane potentials before the reset, (T, batch, ...).
+
+    Raises:
+        InvalidNetworkError: There is no layer.
+    """
+    layers = [_layer_regularization(v) for v in potentials]
+    if not layers:
+        raise InvalidNetworkError(
+            "TMPR loss",
+            got="no membrane potentials",
+            expected="those of at least one layer of neurons",
+            fix="Run the forward pass inside `with record_potentials(model) as potentials:`.",
+        )
+    return torch.stack(layers).mean()
+
+
+def _layer_regularization(v: Tensor) -> Tensor:
+    weights = 1 / torch.arange(1, v.shape[0] + 1, dtype=v.dtype, device=v.device)
+    return (weights * v.square().flatten(1).mean(1)).mean()
+
+
+def tmpr_loss(
+    logits: Tensor, labels: Tensor, potentials: Iterable[Tensor], weight: float = TMPR_LAMBDA_STATIC
+) -> Tensor:
+    """Temporal membrane potential regularization, on top of cross entropy.
+
+    ``CE(mean_t logits, y) + lambda * membrane_regularization(potentials)``.
+
+    Source: Zhang et al. 2026, arXiv 2601.15598.
+
+    Args:
+        logits: See ``cross_entropy``.
+        labels: (N,), integers.
+        potentials: See ``membrane_regularization``; of the same forward pass.
+        weight: lambda, published as 0.05 for static images and 0.01 for events.
+    """
+    return cross_entropy(logits, labels) + weight * membrane_regularization(potentials)
