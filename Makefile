@@ -33,7 +33,7 @@ check: $(STAMP)  ## lint, formatting, types, import rules; changes nothing
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	@$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 format: $(STAMP)  ## mend what ruff can mend
 	$(BIN)/ruff check --fix
