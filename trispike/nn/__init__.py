@@ -1,5 +1,6 @@
 """The PyTorch side: neurons, losses, published architectures, published checkpoints."""
 
+from trispike.nn.checkpoints import load_checkpoint, save_checkpoint
 from trispike.nn.losses import (
     TMPR_LAMBDA_EVENTS,
     TMPR_LAMBDA_STATIC,
@@ -12,6 +13,7 @@ from trispike.nn.models import (
     ARCHITECTURES,
     Architecture,
     InputKind,
+    Provenance,
     SpikeModel,
     architecture,
     build_model,
@@ -41,14 +43,17 @@ __all__ = [
     "ComplementaryTernarySpike",
     "Form",
     "InputKind",
+    "Provenance",
     "SpikeModel",
     "SpikingNeuron",
     "TernarySpike",
     "architecture",
     "build_model",
     "cross_entropy",
+    "load_checkpoint",
     "membrane_regularization",
     "randomize",
     "record_potentials",
+    "save_checkpoint",
     "tmpr_loss",
 ]

@@ -11,7 +11,7 @@ from trispike.nn.models.registry import (
     build_model,
 )
 from trispike.nn.models.resnet import BasicBlock, ResNet, ResNetPlan
-from trispike.nn.models.spike_model import InputKind, SpikeModel
+from trispike.nn.models.spike_model import InputKind, Provenance, SpikeModel
 from trispike.nn.models.vgg import VGG, VGGPlan
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "NeuronKind",
     "PSNVGGPlan",
     "Plan",
+    "Provenance",
     "ResNet",
     "ResNetPlan",
     "SpikeModel",

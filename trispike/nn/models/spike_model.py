@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 from torch import Tensor, nn
 
 from trispike.errors import InvalidDataError, InvalidNetworkError
+from trispike.nn.neurons import Form
 
-__all__ = ["InputKind", "SpikeModel"]
+__all__ = ["InputKind", "Provenance", "SpikeModel"]
 
 InputKind: TypeAlias = Literal["static", "frames"]
 """``static``: one image (N, C, H, W), shown at every step; ``frames``: (N, T, C, H, W)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Where the weights of a model come from, and what its user stated because no file says it."""
+
+    file: str
+    """Name of the checkpoint, without its folder."""
+    sha256: str
+    """Of the whole checkpoint file, hexadecimal."""
+    architecture: str
+    """Name in ``ARCHITECTURES``."""
+    steps: int
+    """T."""
+    form: Form | None
+    """Form of CTSN; None for other neurons."""
+    v_threshold: float
+    """V_th of every neuron."""
+    tau: float
+    """Leak of every neuron."""
+    input_kind: InputKind
+    """How the input presents itself."""
 
 
 class SpikeModel(nn.Module):
     """A spiking classifier; its parameters begin with ``model.``, as published.
 
     Calling it gives logits averaged over time, (N, classes); :meth:`forward_steps` gives them at
-    every step, (T, N, classes).
+    every step, (T, N, classes). ``provenance`` says which checkpoint it was loaded from, if any.
 
     Args:
         model: Maps (T, N, C, H, W) to logits at every step, (T, N, classes).
@@ -54,6 +78,7 @@ class SpikeModel(nn.Module):
         self.steps = steps
         self.input_kind: InputKind = input_kind
         self.input_shape = input_shape
+        self.provenance: Provenance | None = None
         # A hook, because shapes can not be looked at in what torch.fx traces.
         self.register_forward_pre_hook(_check_input)
 

@@ -1,0 +1,209 @@
+"""Published checkpoints to modules, and back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from trispike.errors import CheckpointError
+from trispike.network.files import whole_file
+from trispike.nn.key_layout import KeyLayout, read_layout
+from trispike.nn.models import (
+    PSNVGG,
+    Architecture,
+    InputKind,
+    Provenance,
+    ResNetPlan,
+    SpikeModel,
+    architecture,
+    build_model,
+)
+from trispike.nn.neurons import CTSN, DEFAULT_V_THRESHOLD, Amplitude, Form
+from trispike.nn.weight_files import read_weights
+
+__all__ = ["load_checkpoint", "save_checkpoint"]
+
+_UNUSED_SCALE = "model.scale"
+"""A parameter that the published CIFAR residual networks of Ternary Spike have but never use."""
+
+
+def load_checkpoint(
+    path: str | os.PathLike[str],
+    arch: str,
+    *,
+    steps: int,
+    form: Form | None = None,
+    v_threshold: float = DEFAULT_V_THRESHOLD,
+    tau: float | None = None,
+    input_kind: InputKind | None = None,
+    input_shape: tuple[int, int, int] | None = None,
+) -> SpikeModel:
+    """Load a checkpoint in one of the two published formats.
+
+    The formats are those of ZBX05/Enhanced-TernarySNN (CTSN) and yfguo91/Ternary-Spike. Depth,
+    widths, input channels, classes and kinds of amplitudes are read from keys and shapes; what
+    these do not tell is stated by the caller.
+
+    Args:
+        path: A ``.safetensors`` file, or a PyTorch file; read with ``weights_only`` always.
+        arch: Name in ``ARCHITECTURES``; contradicted if the keys are of another one.
+        steps: T.
+        form: Form of CTSN, default ``"static"`` (for the PSN variant ``"dynamic"``).
+        v_threshold: V_th, the effective threshold of every neuron.
+        tau: Leak of every neuron; default 0.25, for SEW networks 1, as published.
+        input_kind: Default: frames for two input channels (the polarities of events) and where
+            the architecture was published for events, otherwise static.
+        input_shape: (C, H, W) of one frame; default as published, with the channels as found.
+
+    Returns:
+        The module in evaluation mode, in float32 (float64 if the checkpoint is), with its
+        ``provenance``.
+
+    Raises:
+        FileFormatError: The file is not there, truncated or foreign.
+        UnsafeFileError: The file would have to execute code to be read.
+        CheckpointError: Keys or shapes contradict the architecture (all of them are listed), or
+            weights are not finite numbers.
+        InvalidNetworkError: An argument is out of range or does not go with the architecture.
+    """
+    path = Path(path)
+    entry = architecture(arch)
+    file = read_weights(path)
+    tensors = _canonical(file.tensors, entry)
+    layout = read_layout(tensors)
+    subject = f"checkpoint {str(path)!r}"
+    names = layout.names()
+    if names and arch not in names:
+        raise CheckpointError(
+            subject,
+            got=f"keys of {' or '.join(names)} ({layout})",
+            expected=f"keys of {arch}",
+            fix=f"Load it as {' or '.join(names)}, or check that it is the file you mean.",
+        )
+    _check_finite(subject, tensors)
+    if input_kind is None and layout.in_channels == 2:
+        input_kind = "frames"
+    model = build_model(
+        entry,
+        steps=steps,
+        form=form,
+        v_threshold=v_threshold,
+        tau=tau,
+        amplitude=_amplitude(tensors) if entry.neuron == "ternary-spike" else None,
+        input_shape=input_shape or layout.input_shape(entry),
+        input_kind=input_kind,
+        classes=layout.classes,
+        plan=layout.plan_for(entry),
+    )
+    _check_keys(subject, entry, layout, model.state_dict(), tensors)
+    if any(tensor.dtype == torch.float64 for tensor in tensors.values()):
+        model.double()
+    model.load_state_dict(dict(tensors))
+    ctsn = next((m for m in model.modules() if isinstance(m, CTSN)), None)
+    model.provenance = Provenance(
+        file=path.name,
+        sha256=file.sha256,
+        architecture=arch,
+        steps=steps,
+        form=ctsn.form if ctsn else None,
+        v_threshold=v_threshold,
+        tau=entry.tau if tau is None else tau,
+        input_kind=model.input_kind,
+    )
+    return model.eval()
+
+
+def save_checkpoint(model: SpikeModel, path: str | os.PathLike[str]) -> None:
+    """Write a model's weights under their published names, all of them or no file at all.
+
+    Args:
+        model: The model.
+        path: Ends in ``.safetensors`` for that format, otherwise a PyTorch file is written.
+    """
+    path = Path(path)
+    weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    if isinstance(model.model, PSNVGG):
+        weights = {key.removeprefix("model."): value for key, value in weights.items()}
+    with whole_file(path) as part:
+        if path.suffix == ".safetensors":
+            safetensors.torch.save_file(weights, part)
+        else:
+            torch.save(weights, part)
+
+
+def _canonical(tensors: Mapping[str, Tensor], entry: Architecture) -> dict[str, Tensor]:
+    """The tensors under the names of our modules, without what is known to be unused."""
+    if not any(key.startswith("model.") for key in tensors) and any(
+        ".fwd.module." in key for key in tensors
+    ):
+        return {f"model.{key}": value for key, value in tensors.items()}  # PSN has no wrapper
+    unused = set()
+    if entry.neuron == "ternary-spike" and isinstance(entry.plan, ResNetPlan):
+        unused = {_UNUSED_SCALE} if entry.plan.stem != "conv7x7" else set()
+    return {key: value for key, value in tensors.items() if key not in unused}
+
+
+def _amplitude(tensors: Mapping[str, Tensor]) -> Amplitude | None:
+    ratios = [tensor for key, tensor in tensors.items() if key.endswith(".fire_ratio")]
+    if not ratios:
+        return None
+    return "layer" if all(ratio.dim() == 0 for ratio in ratios) else "channel"
+
+
+def _check_finite(subject: str, tensors: Mapping[str, Tensor]) -> None:
+    wrong = [key for key, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
+    if wrong:
+        raise CheckpointError(
+            subject,
+            got="NaN or infinite values in " + ", ".join(sorted(wrong)),
+            expected="finite weights",
+            fix="Use a checkpoint from before the training diverged.",
+        )
+
+
+def _check_keys(
+    subject: str,
+    entry: Architecture,
+    layout: KeyLayout,
+    wanted: Mapping[str, Tensor],
+    found: Mapping[str, Tensor],
+) -> None:
+    problems = []
+    if not layout.names():
+        problems.append(str(layout))
+    problems += _listed("missing keys", set(wanted) - set(found))
+    problems += _listed("surplus keys", set(found) - set(wanted))
+    common = sorted(set(wanted) & set(found))
+    problems += _listed(
+        "wrong shapes",
+        (
+            f"{key} {tuple(found[key].shape)} instead of {tuple(wanted[key].shape)}"
+            for key in common
+            if found[key].shape != wanted[key].shape
+        ),
+    )
+    problems += _listed(
+        "wrong types",
+        (
+            f"{key} {str(found[key].dtype).removeprefix('torch.')}"
+            for key in common
+            if found[key].is_floating_point() != wanted[key].is_floating_point()
+        ),
+    )
+    if problems:
+        raise CheckpointError(
+            subject,
+            got="; ".join(problems),
+            expected=f"exactly the {len(wanted)} keys of {entry.name}, in matching shapes",
+            fix="Check that the architecture's name is the one that was trained.",
+        )
+
+
+def _listed(title: str, items: Iterable[str]) -> list[str]:
+    listed = sorted(items)
+    return [f"{len(listed)} {title}: " + ", ".join(listed)] if listed else []

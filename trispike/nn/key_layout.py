@@ -1,0 +1,211 @@
+"""Which architecture a checkpoint's keys and shapes spell out.
+
+Names of files and of architectures are claims; the keys are facts. Depth, widths, input channels
+and classes are read from them here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from trispike.nn.models import ARCHITECTURES, Architecture, NeuronKind, Plan
+from trispike.nn.models.psn_vgg import PSNVGGPlan
+from trispike.nn.models.resnet import ResNetPlan, Stem
+from trispike.nn.models.vgg import Layout, VGGPlan
+
+__all__ = ["KeyLayout", "read_layout"]
+
+_CTSN_KEY = re.compile(r"\.(alpha|beta|gamma)$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyLayout:
+    """What the keys and shapes of a checkpoint say; None or 0 where they say nothing."""
+
+    neuron: NeuronKind
+    """CTSN if any key is one of its parameters."""
+    plan: Plan | None
+    """The layers; None if the keys are of no known family."""
+    in_channels: int | None
+    """Of the first convolution."""
+    classes: int | None
+    """Of the readout."""
+    positions: int | None
+    """Positions that a readout without global pooling sees, H * W."""
+
+    def names(self) -> tuple[str, ...]:
+        """The architectures that have this neuron and these layers, in whatever widths."""
+        if self.plan is None:
+            return ()
+        found = (self.neuron, _skeleton(self.plan))
+        return tuple(
+            name
+            for name, entry in ARCHITECTURES.items()
+            if (entry.neuron, _skeleton(entry.plan)) == found
+        )
+
+    def input_shape(self, entry: Architecture) -> tuple[int, int, int]:
+        """(C, H, W) for ``entry``: C as found; H and W only where the readout depends on them."""
+        channels, height, width = entry.input_shape
+        side = math.isqrt(self.positions or 0)
+        if not isinstance(entry.plan, ResNetPlan) and not _vgg(entry.plan).global_pool and side:
+            height = width = side << _vgg(entry.plan).poolings
+        return self.in_channels or channels, height, width
+
+    def plan_for(self, entry: Architecture) -> Plan:
+        """The layers of ``entry`` in this checkpoint's widths, as far as it tells them."""
+        return _in_widths(entry.plan, self.plan)
+
+    def __str__(self) -> str:
+        """One line for an error message."""
+        if isinstance(self.plan, ResNetPlan):
+            blocks = "-".join(map(str, self.plan.blocks))
+            layers = f"a residual network with blocks {blocks} after a stem {self.plan.stem}"
+        elif self.plan is not None:
+            layout = " ".join(map(str, _vgg(self.plan).layout))
+            layers = f"a VGG with layers {layout}"
+        else:
+            return "keys of no known architecture"
+        return f"{layers}, of {self.neuron} neurons"
+
+
+def read_layout(tensors: Mapping[str, Tensor]) -> KeyLayout:
+    """Read depth, widths, channels and classes from keys (with ``model.``) and shapes."""
+    shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
+    neuron: NeuronKind = "ctsn" if any(map(_CTSN_KEY.search, shapes)) else "ternary-spike"
+    plan: Plan | None = None
+    first = readout = ""
+    if any(key.startswith("model.layer1.") for key in shapes):
+        plan = _resnet_plan(shapes)
+        first = f"model.conv1{'.0' if plan.stem == 'three-conv3x3' else ''}.pool.weight"
+        readout = "model.fc.conv.weight"
+    elif convolutions := _numbered(r"model\.features\.(\d+)\.pool\.weight", shapes):
+        plan = _vgg_plan(convolutions, shapes)
+        first = f"model.features.{min(convolutions)}.pool.weight"
+        readout = "model.classifier.conv.weight"
+    elif convolutions := _numbered(r"model\.features\.(\d+)\.fwd\.module\.0\.weight", shapes):
+        plan = PSNVGGPlan(vgg=_psn_vgg_plan(convolutions, shapes))
+        first = f"model.features.{min(convolutions)}.fwd.module.0.weight"
+        readout = "model.classifier.1.module.weight"
+    features, width = _size(shapes, readout, 1), _last_width(plan)
+    return KeyLayout(
+        neuron=neuron,
+        plan=plan,
+        in_channels=_size(shapes, first, 1) or None,
+        classes=_size(shapes, readout, 0) or None,
+        positions=features // width if width and features % width == 0 else None,
+    )
+
+
+def _resnet_plan(shapes: Mapping[str, tuple[int, ...]]) -> ResNetPlan:
+    stem: Stem = "conv3x3"
+    if "model.conv1.0.pool.weight" in shapes:
+        stem = "three-conv3x3"
+    elif _size(shapes, "model.conv1.pool.weight", 2) == 7:
+        stem = "conv7x7"
+    blocks, widths = [], []
+    for stage in _numbered(r"model\.layer(\d+)\..*", shapes):
+        numbers = _numbered(rf"model\.layer{stage}\.(\d+)\..*", shapes)
+        blocks.append(1 + max(numbers, default=-1))
+        widths.append(_size(shapes, f"model.layer{stage}.0.conv1.pool.weight", 0))
+    pooled = _numbered(r"model\.layer(\d+)\.0\.downsample\.1\.pool\.weight", shapes)
+    return ResNetPlan(
+        stem=stem,
+        blocks=tuple(blocks),
+        widths=tuple(widths),
+        downsample="pool" if pooled else "conv",
+    )
+
+
+def _vgg_plan(convolutions: list[int], shapes: Mapping[str, tuple[int, ...]]) -> VGGPlan:
+    gaps = [after - before for before, after in itertools.pairwise(convolutions)]
+    # Convolution, batch norm, neuron, perhaps dropout; one number more where a pooling follows.
+    period = 4 if gaps and min(gaps) > 3 else 3
+    layout: list[int | str] = []
+    for number, gap in zip(convolutions, [*gaps, period], strict=True):
+        layout.append(_size(shapes, f"model.features.{number}.pool.weight", 0))
+        layout += _poolings(gap - period)
+    return VGGPlan(layout=_layout(layout), global_pool=True, dropout=period == 4)
+
+
+def _psn_vgg_plan(convolutions: list[int], shapes: Mapping[str, tuple[int, ...]]) -> VGGPlan:
+    layout: list[int | str] = []
+    for number, following in zip(convolutions, [*convolutions[1:], None], strict=True):
+        layout.append(_size(shapes, f"model.features.{number}.fwd.module.0.weight", 0))
+        layout += _poolings(0 if following is None else following - number - 2)
+    return VGGPlan(layout=_layout(layout), global_pool=False)
+
+
+def _poolings(count: int) -> list[str]:
+    """As many poolings as numbers were left out; two already tell that this is no VGG of ours."""
+    return ["M"] * min(max(count, 0), 2)
+
+
+def _layout(items: Iterable[int | str]) -> Layout:
+    return tuple("M" if isinstance(item, str) else item for item in items)
+
+
+def _numbered(pattern: str, keys: Iterable[str]) -> list[int]:
+    """The numbers in the keys that match, sorted, each once."""
+    matches = (re.fullmatch(pattern, key) for key in keys)
+    return sorted({int(match[1]) for match in matches if match})
+
+
+def _size(shapes: Mapping[str, tuple[int, ...]], key: str, axis: int) -> int:
+    """One size of a tensor, 0 where it is missing or has too few axes."""
+    shape = shapes.get(key, ())
+    return shape[axis] if len(shape) > axis else 0
+
+
+def _vgg(plan: VGGPlan | PSNVGGPlan) -> VGGPlan:
+    return plan.vgg if isinstance(plan, PSNVGGPlan) else plan
+
+
+def _last_width(plan: Plan | None) -> int:
+    if plan is None:
+        return 0
+    widths = plan.widths if isinstance(plan, ResNetPlan) else _vgg(plan).widths
+    return widths[-1]
+
+
+def _skeleton(plan: Plan) -> tuple[object, ...]:
+    """What keys tell of a plan, widths aside.
+
+    Spikes summed before or after a neuron, and poolings behind the last convolution, leave no
+    trace in the keys; dropout does, but it is nothing that the name of an architecture tells.
+    """
+    if isinstance(plan, ResNetPlan):
+        return (plan.stem, plan.blocks, plan.downsample)
+    items = ["M" if item == "M" else "conv" for item in _vgg(plan).layout]
+    while items[-1] == "M":
+        items.pop()
+    return (type(plan), *items)
+
+
+def _in_widths(plan: Plan, found: Plan | None) -> Plan:
+    if isinstance(plan, ResNetPlan):
+        if not isinstance(found, ResNetPlan) or len(found.widths) != len(plan.widths):
+            return plan
+        widths = (new or old for new, old in zip(found.widths, plan.widths, strict=True))
+        return dataclasses.replace(plan, widths=tuple(widths))
+    if isinstance(plan, PSNVGGPlan):
+        return PSNVGGPlan(vgg=_vgg_in_widths(plan.vgg, found))
+    return _vgg_in_widths(plan, found)
+
+
+def _vgg_in_widths(plan: VGGPlan, found: Plan | None) -> VGGPlan:
+    if found is None or isinstance(found, ResNetPlan):
+        return plan
+    other = _vgg(found)
+    if len(other.widths) != len(plan.widths):
+        return plan
+    widths = iter(other.widths)
+    layout: Layout = tuple("M" if item == "M" else next(widths) or item for item in plan.layout)
+    return dataclasses.replace(plan, layout=layout, dropout=other.dropout)
