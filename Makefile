@@ -46,7 +46,7 @@ bench: $(STAMP)  ## run the benchmarks
 	done
 
 docs: $(STAMP)  ## build the documentation into site/
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 wheel-test: $(STAMP)  ## build the wheel and try it in a clean environment without torch and Lava
 	@$(BIN)/python -m pytest tests/packaging $(PYTEST_ARGS)
