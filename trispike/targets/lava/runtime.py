@@ -1,0 +1,330 @@
+"""Lava's runtime, with a beginning and an end that can be relied on.
+
+Lava's own runtime hangs where a child dies, and ``stop()`` deadlocks after an exception. Here
+every wait has a deadline and watches the children, every exception of a child comes back with its
+traceback, and the end is the same whatever happened: the processes that were started are killed
+and reaped, one by one and by their process id.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import threading
+import time
+import traceback
+import weakref
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection, Pipe, wait
+from typing import Any
+
+import threadpoolctl
+
+from trispike.errors import EngineError, EngineTimeoutError
+from trispike.targets.lava.imports import (
+    MGMT_RESPONSE,
+    AbstractProcess,
+    ActorType,
+    Compiler,
+    MultiProcessing,
+    ProcessServer,
+    RunConfig,
+    Runtime,
+    SystemProcess,
+    enum_equal,
+    enum_to_np,
+    require_fork,
+)
+from trispike.targets.lava.memory import AnonymousMemory
+
+CHANNEL_SIZE = 2
+"""Messages that a channel holds. All processes keep step, so at most one is under way."""
+
+POLL_SECONDS = 0.005
+"""How often a wait looks whether Lava has answered; the death of a child ends it at once."""
+
+
+class Actor(SystemProcess):
+    """One OS process of Lava, which reports how it ended."""
+
+    def __init__(self, name: str, build: Callable[[], Any]) -> None:
+        super().__init__(name=f"lava-{name}", daemon=True)
+        self.label = name
+        """Name of the Lava process."""
+        self._build = build
+        self.reports, self._reports_out = Pipe(duplex=False)
+        """Receives "ready" once, and a traceback if an exception ends the process."""
+
+    def start(self) -> None:
+        """Fork."""
+        super().start()
+        # The parent's copy, without which the end of the child closes the pipe.
+        self._reports_out.close()
+
+    def run(self) -> None:
+        """What the child does."""
+        _become_child()
+        try:
+            actor = self._build()
+            self._reports_out.send("ready")
+            actor.start()
+        except BaseException:  # noqa: BLE001 - whatever it was, the parent has to know it
+            self._reports_out.send(traceback.format_exc())
+
+    def end(self) -> None:
+        """Kill and reap; the pid cannot have been reused, because nobody else reaps it."""
+        if self.pid is not None and not self._closed:
+            if self.is_alive():
+                self.kill()
+            # Not SystemProcess.join, which waits for a message that a killed child never sent.
+            super(SystemProcess, self).join()
+            super(SystemProcess, self).close()
+        for end in (self.reports, self._reports_out, self._pconn, self._cconn):
+            end.close()
+
+
+def _become_child() -> None:
+    # Ctrl-C is the parent's to handle; it kills the children.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # Whatever Lava prints belongs on stderr.
+    os.dup2(2, 1)
+    # As many processes as populations already share the cores.
+    threadpoolctl.threadpool_limits(1, user_api="blas")
+    threading.Thread(target=_die_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _die_with(parent: int) -> None:
+    """End this process when the parent has gone without a chance to clean up."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+class _Infrastructure(MultiProcessing):
+    """Starts :class:`Actor` processes, with channels in anonymous memory."""
+
+    def start(self) -> None:
+        """Nothing: Lava would start a server process for named shared memory."""
+
+    def stop(self) -> None:
+        """Kill and reap all actors."""
+        for actor in self._actors:
+            actor.end()
+        self._actors.clear()
+
+    @property
+    def smm(self) -> _Infrastructure:
+        """What channels ask for memory."""
+        return self
+
+    def create_shared_memory(self, size: int) -> AnonymousMemory:
+        """Memory of a channel."""
+        return AnonymousMemory(size)
+
+    def add_actor(self, name: str, build: Callable[[], Any]) -> None:
+        """Fork a process that builds something and starts it."""
+        actor = Actor(name, build)
+        # Before it starts: if anything interrupts the fork, the end still knows of it.
+        self._actors.append(actor)
+        actor.start()
+
+
+class _Runtime(Runtime):
+    """Builds what Lava has compiled; knows no run conditions and no stop."""
+
+    def build(self) -> None:
+        """Channels and processes, in Lava's order."""
+        executable = self._executable
+        self._build_watchdog_manager()
+        self._messaging_infrastructure = _Infrastructure()
+        self._build_channels()
+        self._build_sync_channels()
+        for process, builder in executable.proc_builders.items():
+            self._messaging_infrastructure.add_actor(process.name, builder.build)
+        for domain, builder in executable.runtime_service_builders.items():
+            self._messaging_infrastructure.add_actor(f"service of {domain.name}", builder.build)
+        self._start_ports()
+
+    @property
+    def actors(self) -> list[Actor]:
+        """The processes that were started."""
+        infrastructure = self._messaging_infrastructure
+        return infrastructure.actors if infrastructure else []
+
+    def end(self) -> None:
+        """Kill all processes, end the threads of the ports. May be called at any time."""
+        if self._messaging_infrastructure:
+            self._messaging_infrastructure.stop()
+        self.join()
+
+
+class LavaRun:
+    """A compiled network of Lava processes, running.
+
+    Args:
+        process: Any of the connected processes.
+        run_config: Selects the process models.
+        seconds: Limit for compiling and starting; None: no limit.
+
+    Raises:
+        EngineError: A process failed to start.
+        EngineTimeoutError: The processes were not ready in time.
+    """
+
+    def __init__(
+        self, process: AbstractProcess, run_config: RunConfig, *, seconds: float | None = None
+    ) -> None:
+        require_fork()
+        deadline = None if seconds is None else time.monotonic() + seconds
+        with quiet_logging():
+            executable = Compiler({"pypy_channel_size": CHANNEL_SIZE}).compile(process, run_config)
+        self._runtime = _Runtime(executable, ActorType.MultiProcessing)
+        self._processes = list(executable.process_list)
+        self._end = weakref.finalize(self, _end, self._runtime, self._processes)
+        try:
+            self._runtime.build()
+            waiting = {actor.label for actor in self._runtime.actors}
+            while waiting:
+                waiting -= self._watch()
+                self._check_time(deadline, "start " + ", ".join(sorted(waiting)))
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process ids by name of the Lava process; empty once it is closed."""
+        return {actor.label: int(actor.pid or 0) for actor in self._runtime.actors}
+
+    def steps(
+        self, count: int, *, deadline: float | None = None, watch: Callable[[], None] | None = None
+    ) -> None:
+        """Run so many chip steps, and return when all processes have finished them.
+
+        Args:
+            count: Number of chip steps.
+            deadline: Limit, as a time of ``time.monotonic``.
+            watch: Called again and again meanwhile; may raise to give up.
+
+        Raises:
+            EngineError: A process raised an exception or was killed.
+            EngineTimeoutError: The deadline has passed.
+        """
+        try:
+            for port in self._runtime.runtime_to_service:
+                port.send(enum_to_np(count))
+            waiting = list(self._runtime.service_to_runtime)
+            while waiting:
+                self._watch()
+                if watch:
+                    watch()
+                for port in [port for port in waiting if port.probe()]:
+                    answer = port.recv()
+                    if enum_equal(answer, MGMT_RESPONSE.DONE):
+                        waiting.remove(port)
+                    else:
+                        self._await_report(answer)
+                self._check_time(deadline, f"run {count} chip steps")
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End all processes; does nothing the second time."""
+        self._end()
+
+    def _watch(self) -> set[str]:
+        """Look after the children for a moment.
+
+        Returns:
+            Names of those that reported to be ready.
+        """
+        actors = self._runtime.actors
+        by_handle: dict[Any, Actor] = {actor.reports: actor for actor in actors}
+        by_handle |= {actor.sentinel: actor for actor in actors}
+        ready = set()
+        happened = {by_handle[handle] for handle in wait(list(by_handle), POLL_SECONDS)}
+        failures: list[tuple[Actor, str]] = []
+        for actor in happened:
+            report = _report(actor.reports)
+            if report == "ready":
+                ready.add(actor.label)
+            elif report:
+                failures.append((actor, report))
+            elif not actor.is_alive():
+                failures.append((actor, ""))
+        if failures:
+            # One that says what happened is worth more than one that has just gone.
+            raise _failure(*max(failures, key=lambda failure: len(failure[1])))
+        return ready
+
+    def _await_report(self, answer: Any) -> None:
+        """Lava has noticed an error: wait for the child that knows more."""
+        until = time.monotonic() + 2.0
+        while time.monotonic() < until:
+            self._watch()
+        raise EngineError(
+            "Lava runtime service",
+            got=f"the answer {answer}",
+            expected="the end of the run",
+            fix="Look at what Lava wrote to stderr.",
+        )
+
+    def _check_time(self, deadline: float | None, what: str) -> None:
+        if deadline is not None and time.monotonic() > deadline:
+            raise EngineTimeoutError(
+                "Lava session",
+                got="no end within the wall-clock limit",
+                expected=f"time enough to {what}",
+                fix="Give a longer timeout, or fewer samples.",
+            )
+
+
+def _report(reports: Connection) -> str:
+    try:
+        return str(reports.recv()) if reports.poll() else ""
+    except EOFError:
+        return ""
+
+
+def _failure(actor: Actor, report: str) -> EngineError:
+    if report:
+        return EngineError(
+            f"Lava process {actor.label!r}",
+            got="an exception: " + report.strip().splitlines()[-1],
+            expected="a process that lives until the session ends",
+            fix="Its traceback:\n" + report.strip(),
+        )
+    actor_end = actor.exitcode
+    got = f"exit code {actor_end}"
+    if actor_end is not None and actor_end < 0:
+        got = f"death by signal {-actor_end} ({signal.Signals(-actor_end).name})"
+    return EngineError(
+        f"Lava process {actor.label!r}",
+        got=got,
+        expected="a process that lives until the session ends",
+        fix="If nobody killed it, the machine may have run out of memory: use fewer samples at "
+        "a time, or record fewer populations.",
+    )
+
+
+def _end(runtime: _Runtime, processes: list[Any]) -> None:
+    runtime.end()
+    # Lava keeps every process that was ever made in a global list, and its memory with it.
+    server = ProcessServer()
+    server.processes = [process for process in server.processes if process not in processes]
+
+
+@contextlib.contextmanager
+def quiet_logging() -> Iterator[None]:
+    """Take away the handlers that Lava's compiler adds to loggers."""
+    loggers = [logging.getLogger(), logging.getLogger("lava.magma.compiler.compiler")]
+    before = [list(logger.handlers) for logger in loggers]
+    try:
+        yield
+    finally:
+        for logger, handlers in zip(loggers, before, strict=True):
+            logger.handlers[:] = handlers
