@@ -128,16 +128,19 @@ class SumPool:
     """Rows and columns of zeros around the input."""
     dilation: Pair = (1, 1)
     """Distance between the elements of a window."""
+    then: SumPool | None = None
+    """A second summation over the sums, where no single one is equal (overlapping windows)."""
 
     def __post_init__(self) -> None:
         _check_pair("pool.kernel", self.kernel, 1)
         _check_pair("pool.stride", self.stride, 1)
         _check_pair("pool.padding", self.padding, 0)
         _check_pair("pool.dilation", self.dilation, 1)
-        if any(2 * p > k for p, k in zip(self.padding, self.kernel, strict=True)):
+        span = tuple(d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel, strict=True))
+        if any(2 * p > s for p, s in zip(self.padding, span, strict=True)):
             raise InvalidNetworkError(
                 "field 'pool.padding'",
-                got=f"{self.padding} for a window of {self.kernel}",
+                got=f"{self.padding} for a window that spans {span}",
                 expected="at most half of the window",
                 fix="Larger padding would create windows that see nothing.",
             )
@@ -146,13 +149,15 @@ class SumPool:
         """Shape of the pooled (C, H, W) input."""
         _require_rank("pooling stage", shape)
         geometry = (self.kernel, self.stride, self.padding, self.dilation)
-        return shape[0], *_spatial_output("pooling stage", shape[1:], *geometry)
+        pooled = (shape[0], *_spatial_output("pooling stage", shape[1:], *geometry))
+        return self.then.output_shape(pooled) if self.then else pooled
 
     def apply(self, x: Array) -> Array:
         """Sum of (N, C, H, W) over every window, in int64 or float64."""
         wide = x.astype(np.float64 if x.dtype.kind == "f" else np.int64, copy=False)
         taps = _taps(wide, self.kernel, self.stride, self.padding, self.dilation)
-        return cast(Array, sum(taps.values()))
+        pooled = cast(Array, sum(taps.values()))
+        return self.then.apply(pooled) if self.then else pooled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -31,13 +31,19 @@ class TimeStep(NamedTuple):
     """Contribution of this step to the logits before its time weight, (N, classes)."""
 
 
-def time_steps(network: Network, inputs: Array) -> Iterator[TimeStep]:
+def time_steps(
+    network: Network, inputs: Array, observed: Mapping[str, Array] | None = None
+) -> Iterator[TimeStep]:
     """Run a batch of samples, one time step at a time.
 
     Args:
         network: A float or an integer network.
         inputs: What ``network.input.encode`` returned: (N, *shape) for direct input,
             (N, T, *shape) otherwise.
+        observed: Spikes of every population as they were fired elsewhere, (T, N, *shape). They
+            are delivered and reset the neurons, in place of the network's own, which are still
+            yielded: a population then differs for reasons of its own only, and not because one
+            before it did.
 
     Yields:
         One :class:`TimeStep` for each t in 0..T-1.
@@ -72,8 +78,13 @@ def time_steps(network: Network, inputs: Array) -> Iterator[TimeStep]:
             population = network.populations[name]
             currents[name] = current(name, population.shape)
             step = population.neuron.step(states[name], currents[name])
-            steps[name], states[name] = step, step.state
-            emitted[0][name] = step.spikes
+            steps[name] = step
+            if observed is None:
+                states[name], emitted[0][name] = step.state, step.spikes
+            else:
+                fired = observed[name][t]
+                states[name] = population.neuron.state_after(states[name], step, fired)
+                emitted[0][name] = fired
         readout = network.readout
         logits = readout.step_logits(current(readout.name, (readout.classes,)))
         yield TimeStep(t, arrived, currents, steps, logits)

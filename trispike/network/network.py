@@ -371,11 +371,10 @@ class Network:
                 )
             got = c.output_shape(shapes.pop())
             is_readout = c.target == self.readout.name
-            wanted = (
-                (self.readout.classes,) if is_readout else self.populations[c.target].shape
-            )
-            # A matrix has no opinion on rows and columns, only on the number of outputs.
-            if got != wanted and not (len(got) == 1 and got[0] == int(np.prod(wanted))):
+            wanted = (self.readout.classes,) if is_readout else self.populations[c.target].shape
+            # Flattening keeps the row-major order, so one axis may stand for three.
+            flat = 1 in (len(got), len(wanted)) and np.prod(got) == np.prod(wanted)
+            if got != wanted and not flat:
                 raise InvalidNetworkError(
                     label,
                     got=f"an output of shape {got}",

@@ -139,6 +139,11 @@ class _Broadcasting:
                     fix="Use a scalar, one value per channel as (C, 1, 1), or one per neuron.",
                 )
 
+    def state_after(self, before: State, step: Step, spikes: Spikes) -> State:
+        """The state after a step, had the neurons fired ``spikes`` instead of their own."""
+        v = _reset(self, step.v, spikes)  # type: ignore[arg-type]
+        return State(step.state.i, step.state.c, v, before.fired | (spikes != 0))
+
     def equals(self, other: object) -> bool:
         """Whether both are of one type and every field is equal, values and shapes."""
         return (

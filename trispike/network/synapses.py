@@ -7,6 +7,7 @@ between them, as it would be on a target that has synapses only. Borders are exa
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -35,12 +36,12 @@ def fan_out(
     chw = source_shape if len(source_shape) == 3 else (int(np.prod(source_shape)), 1, 1)
     pool = connection.pool or _NO_POOL
     pooled = pool.output_shape(chw)
-    # covers[axis][p, y]: pooled position p sums source position y.
-    covers = [_pool_cover(pool, axis, chw[1 + axis], pooled[1 + axis]) for axis in (0, 1)]
+    covers = [_pool_cover(pool, axis, chw) for axis in (0, 1)]
     weight = np.ones_like(operator.weight) if include_zero_weights else operator.weight
     if isinstance(operator, Identity):
         exists = np.broadcast_to(_as_pooled(weight, source_shape), pooled) != 0
-        return _contract(covers, exists.astype(np.int64)).reshape(source_shape)
+        reached = [np.minimum(cover, 1) for cover in covers]
+        return _contract(reached, exists.astype(np.int64)).reshape(source_shape)
     if isinstance(operator, Dense):
         kernel = weight.reshape(weight.shape[0], *pooled)
         steps = [np.eye(size, dtype=np.int64)[None] for size in pooled[1:]]
@@ -66,9 +67,7 @@ def synapse_count(
     connection: Connection, source_shape: Shape, *, include_zero_weights: bool = False
 ) -> int:
     """Number of synapses per source population."""
-    return int(
-        fan_out(connection, source_shape, include_zero_weights=include_zero_weights).sum()
-    )
+    return int(fan_out(connection, source_shape, include_zero_weights=include_zero_weights).sum())
 
 
 def dense_macs(connection: Connection, source_shape: Shape) -> int:
@@ -103,11 +102,14 @@ def expanded(connection: Connection, source_shape: Shape) -> Connection:
     pool, operator = connection.pool, connection.operator
     pooled = pool.output_shape(source_shape)
     if isinstance(operator, Dense):
-        covers = [_pool_cover(pool, a, source_shape[1 + a], pooled[1 + a]) for a in (0, 1)]
+        covers = [_pool_cover(pool, axis, source_shape) for axis in (0, 1)]
         weight = operator.weight.reshape(-1, *pooled).astype(np.float64)
         weight = np.einsum("ocpq,py,qx->ocyx", weight, *covers, optimize=True)
-        new: Conv2d | Dense = Dense(weight=_like(operator.weight, weight, connection).reshape(
-            operator.weight.shape[0], -1))
+        new: Conv2d | Dense = Dense(
+            weight=_like(operator.weight, weight, connection).reshape(operator.weight.shape[0], -1)
+        )
+    elif pool.then is not None:
+        raise _inexact(connection, "two summations, one after the other")
     else:
         if isinstance(operator, Identity):
             scale = _as_pooled(operator.scale, source_shape)
@@ -179,12 +181,16 @@ def _as_pooled(scale: npt.NDArray[Any], source_shape: Shape) -> npt.NDArray[Any]
     return np.broadcast_to(scale, source_shape).reshape(-1, 1, 1)
 
 
-def _pool_cover(pool: SumPool, axis: int, size: int, pooled: int) -> Counts:
-    """(pooled, size): 1 where the window of a pooled position holds a source position."""
+def _pool_cover(pool: SumPool, axis: int, shape: Shape) -> Counts:
+    """(pooled, size): how often the sum at a pooled position holds a source position."""
+    first = replace(pool, then=None)
+    size, pooled = shape[1 + axis], first.output_shape(shape)[1 + axis]
     cover = np.zeros((pooled, size), dtype=np.int64)
     for p in range(pooled):
         cover[p, _window(pool, axis, p, size)] = 1
-    return cover
+    if pool.then is None:
+        return cover
+    return _pool_cover(pool.then, axis, first.output_shape(shape)) @ cover
 
 
 def _window(pool: SumPool, axis: int, position: int, size: int) -> list[int]:
@@ -207,14 +213,14 @@ def _conv_steps(conv: Conv2d, axis: int, size: int) -> Counts:
 
 
 def _meetings(step: Counts, cover: Counts) -> tuple[Counts, Counts]:
-    """Distinct sets of kernel positions between one source and one output position, per axis.
+    """Distinct multisets of kernel positions between a source and an output position, per axis.
 
     Args:
         step: (outputs, kernel, pooled) 0/1.
-        cover: (pooled, size) 0/1.
+        cover: (pooled, size) counts.
 
     Returns:
-        The sets as (sets, kernel) 0/1, and (size, sets): for how many outputs each occurs.
+        The sets as (sets, kernel) counts, and (size, sets): for how many outputs each occurs.
     """
     between = np.einsum("okp,py->yok", step, cover)
     size, outputs, kernel = between.shape
@@ -234,6 +240,4 @@ def _check_cut(
     """Refuse where the convolution's zero padding replaces a window that holds real elements."""
     for position in np.unique(_conv_positions(conv, axis, pooled)):
         if not 0 <= position < pooled and _window(pool, axis, int(position), size):
-            raise _inexact(
-                connection, f"zero padding after pooling {size} positions into {pooled}"
-            )
+            raise _inexact(connection, f"zero padding after pooling {size} positions into {pooled}")

@@ -1,0 +1,15 @@
+"""From a trained module to a float network, and from networks to exchange formats."""
+
+from trispike.export.neurons import AdaptedNeuron, register_neuron
+from trispike.export.proof import Mismatch, Proof, prove
+from trispike.export.trace import Traced, trace
+
+__all__ = [
+    "AdaptedNeuron",
+    "Mismatch",
+    "Proof",
+    "Traced",
+    "prove",
+    "register_neuron",
+    "trace",
+]

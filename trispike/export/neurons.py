@@ -1,0 +1,81 @@
+"""Which modules are neurons, and what deployed neuron each of them is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from trispike.errors import UnsupportedError
+from trispike.network import Neuron
+from trispike.nn.neurons import SpikingNeuron
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AdaptedNeuron:
+    """What folding needs to know of a neuron module."""
+
+    neuron: Neuron
+    """The deployed neuron, without the bias of the layers before it."""
+    amplitude: npt.NDArray[Any]
+    """Size of a spike in the module's output: scalar, or (C, 1, 1)."""
+    time_axis: int
+    """Axis of the module's input and output over which it integrates."""
+
+
+Adapter: TypeAlias = Callable[[nn.Module], AdaptedNeuron]
+
+_ADAPTERS: dict[type[nn.Module], Adapter] = {}
+
+
+def register_neuron(kind: type[nn.Module], adapter: Adapter) -> None:
+    """Make a foreign neuron class known to the conversion.
+
+    Args:
+        kind: The module class; its subclasses are meant, too.
+        adapter: From an instance to its deployed neuron. It should raise
+            :class:`~trispike.errors.UnsupportedError` for settings that have no exact form.
+    """
+    _ADAPTERS[kind] = adapter
+
+
+def is_neuron(module: nn.Module) -> bool:
+    """Whether a module becomes a population."""
+    return isinstance(module, (SpikingNeuron, *_ADAPTERS))
+
+
+def adapt_neuron(module: nn.Module, name: str) -> AdaptedNeuron:
+    """The deployed neuron of a module.
+
+    Raises:
+        UnsupportedError: Neither a trispike neuron nor of a registered class, or an amplitude
+            that is not finite.
+    """
+    if isinstance(module, SpikingNeuron):
+        adapted = AdaptedNeuron(
+            neuron=module.to_neuron(),
+            amplitude=module.spike_amplitude(),
+            time_axis=module.time_axis,
+        )
+    else:
+        kinds = [kind for kind in type(module).__mro__ if kind in _ADAPTERS]
+        if not kinds:
+            raise UnsupportedError(
+                f"layer {name!r}",
+                got=f"a {type(module).__name__}",
+                expected="a neuron of trispike.nn, or one of a registered class",
+                fix="Describe it with trispike.export.register_neuron.",
+            )
+        adapted = _ADAPTERS[kinds[0]](module)
+    if not np.isfinite(adapted.amplitude).all():
+        raise UnsupportedError(
+            f"neuron {name!r}",
+            got="a spike amplitude that is NaN or infinite",
+            expected="finite numbers",
+            fix="Look for the training step at which the checkpoint diverged.",
+        )
+    return adapted
