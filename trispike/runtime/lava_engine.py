@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -56,8 +56,9 @@ class LavaEngine:
             )
         check_lava()
         # Only now, so that importing this module needs no Lava.
-        from trispike.targets.lava.session import LavaSession  # noqa: PLC0415
+        from trispike.targets.lava.session import LavaSession, check_network  # noqa: PLC0415
 
+        check_network(network)
         self.network = network
         self.timeout = timeout
         self.strict = strict

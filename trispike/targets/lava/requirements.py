@@ -39,7 +39,7 @@ def check_lava() -> None:
             "the Lava target", got=f"lava-nc {found}", expected=f"lava-nc {LAVA_VERSION}", fix=fix
         )
     numpy = importlib.metadata.version("numpy")
-    if int(numpy.split(".")[0]) >= 2:  # noqa: PLR2004 - the major version itself
+    if int(numpy.split(".")[0]) >= 2:
         raise MissingDependencyError(
             "the Lava target",
             got=f"numpy {numpy}",

@@ -85,7 +85,7 @@ class LavaSession:
         timeout: float | None = None,
         strict: bool = False,
     ) -> None:
-        _check_connected(network)
+        check_network(network)
         self.network = network
         self.capacity = capacity
         self.timeout = timeout
@@ -246,24 +246,26 @@ class _Watch:
         self._reported = finished
 
 
-def _check_connected(network: IntegerNetwork) -> None:
-    """Lava finds processes by following their channels."""
-    reached = {network.readout.name}
-    while True:
-        more = {
-            name
-            for c in network.all_connections
-            for name in (*c.sources, c.target)
-            if reached & {*c.sources, c.target}
-        }
-        if more <= reached:
-            break
+def check_network(network: IntegerNetwork) -> None:
+    """Refuse what the pipeline cannot run.
+
+    Raises:
+        UnsupportedError: A loop is too fast, or a part is not connected with the readout.
+    """
+    schedule(network)
+    # Lava finds processes by following channels, so all must hang together.
+    reached: set[str] = set()
+    more = {network.readout.name}
+    while more - reached:
         reached |= more
-    lost = [name for name in (network.input.name, *network.order) if name not in reached]
+        for connection in network.all_connections:
+            ends = {*connection.sources, connection.target}
+            more |= ends if ends & reached else set()
+    lost = [name for name in network.order if name not in reached]
     if lost:
         raise UnsupportedError(
             "Lava target",
-            got="parts without any path to the readout: " + ", ".join(lost),
+            got="populations without any path to the readout: " + ", ".join(lost),
             expected="a network in one piece",
             fix="Remove them from the network.",
         )

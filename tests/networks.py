@@ -1,0 +1,546 @@
+"""Small integer networks with random weights, one for each thing that an engine can get wrong.
+
+Every engine is compared with the reference on all of :data:`CASES`. The networks are tiny, so that
+an engine with a costly start can run them all; thresholds are chosen from the weights so that
+every population fires, in both signs where it can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trispike.network import (
+    Connection,
+    Conv2d,
+    Dense,
+    FixedPointNeuron,
+    Identity,
+    Input,
+    IntegerNetwork,
+    Population,
+    Readout,
+    SumPool,
+)
+
+Shape = tuple[int, ...]
+
+
+class Builder:
+    """Collects the parts of a random network; shapes of populations follow from the connections.
+
+    Args:
+        seed: Seed of all weights.
+        shape: Shape of the input.
+        steps: T.
+        encoding: Of the input.
+    """
+
+    def __init__(
+        self, seed: int, shape: Shape = (2, 6, 5), *, steps: int = 4, encoding: Any = "direct"
+    ) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.input = Input(shape=shape, encoding=encoding, scale=1 / 32)
+        self.steps = steps
+        self.shapes: dict[str, Shape] = {"input": shape}
+        self.populations: dict[str, Population] = {}
+        self.connections: list[Connection] = []
+        self.readouts: list[Connection] = []
+
+    def integers(self, *shape: int, limit: int = 100) -> npt.NDArray[np.int8]:
+        """Random int8 weights, some of them zero."""
+        weights = self.rng.integers(-limit, limit + 1, shape)
+        return (weights * (self.rng.random(shape) < 0.8)).astype(np.int8)  # noqa: PLR2004
+
+    def conv(self, source: str, channels: int, kernel: int | Shape = 3, **options: Any) -> Conv2d:
+        """A convolution that fits the source; padding keeps the size of a 3x3 kernel."""
+        kh, kw = (kernel, kernel) if isinstance(kernel, int) else kernel
+        inputs = self.shapes[source][0] // options.get("groups", 1)
+        if kernel == 3:  # noqa: PLR2004
+            options.setdefault("padding", (1, 1))
+        return Conv2d(weight=self.integers(channels, inputs, kh, kw), **options)
+
+    def dense(self, source: str, outputs: int) -> Dense:
+        """A matrix that fits the source."""
+        return Dense(weight=self.integers(outputs, int(np.prod(self.shapes[source]))))
+
+    def identity(self, source: str, *, per_channel: bool = True) -> Identity:
+        """A shortcut with one scale per channel."""
+        channels = self.shapes[source][0] if per_channel else 1
+        shape = (channels,) + (1,) * (len(self.shapes[source]) - 1)
+        return Identity(scale=self.rng.integers(40, 101, shape).astype(np.int8))
+
+    def connect(
+        self, sources: str | Sequence[str], target: str, operator: Any, **options: Any
+    ) -> None:
+        """Add a connection."""
+        names = (sources,) if isinstance(sources, str) else tuple(sources)
+        connection = Connection(sources=names, target=target, operator=operator, **options)
+        if target == "readout":
+            self.readouts.append(connection)
+        else:
+            self.connections.append(connection)
+            self.shapes.setdefault(target, connection.output_shape(self.shapes[names[0]]))
+
+    def layer(
+        self, sources: str | Sequence[str], target: str, operator: Any, **options: Any
+    ) -> str:
+        """Add a population with one connection into it; ``neuron`` holds what is not default."""
+        neuron = options.pop("neuron", {})
+        self.connect(sources, target, operator, **options)
+        self.populate(target, **neuron)
+        return target
+
+    def populate(self, name: str, **neuron: Any) -> None:
+        """Add the population that has been connected, with thresholds that it reaches."""
+        shift = neuron.get("state_shift", 6)
+        threshold = 0.0
+        for c in self.connections:
+            if c.target == name:
+                weight = c.operator.weight.astype(float)
+                fan_in = (
+                    weight[0].size if weight.ndim > 1 and c.operator.__class__ != Identity else 1
+                )
+                area = np.prod(c.pool.kernel) if c.pool else 1
+                graded = 400 if "input" in c.sources else 0.3
+                threshold += fan_in * area * graded * (weight**2).mean() * 4**c.exponent
+        th = max(1, int(1.0 * np.sqrt(threshold)) << shift)
+        defaults = {
+            "a_pos": 2500,
+            "a_neg": 1500,
+            "b_pos": 700,
+            "b_neg": 700,
+            "th_pos": th,
+            "th_neg": th,
+            "bias": self.rng.integers(-th // 8, th // 8 + 1, self.shapes[name]),
+        }
+        parameters = {key: value(th) if callable(value) else value for key, value in neuron.items()}
+        self.populations[name] = Population(
+            shape=self.shapes[name], neuron=FixedPointNeuron(**{**defaults, **parameters})
+        )
+
+    def build(
+        self, last: str | None = None, *, classes: int = 3, weights: Any = None, shift: int = 0
+    ) -> IntegerNetwork:
+        """The network; ``last`` gets a matrix to the readout."""
+        if last:
+            self.connect(last, "readout", self.dense(last, classes))
+        return IntegerNetwork(
+            input=self.input,
+            populations=self.populations,
+            connections=tuple(self.connections),
+            readout=Readout(
+                connections=tuple(self.readouts),
+                bias=self.rng.integers(-500, 500, classes),
+                weights=np.ones(self.steps, int) if weights is None else np.asarray(weights),
+                state_shift=shift,
+                scale=1 / 256,
+            ),
+            steps=self.steps,
+        )
+
+
+def sample_inputs(network: IntegerNetwork, n: int, seed: int = 0) -> npt.NDArray[Any]:
+    """Raw data for ``n`` samples: graded over the whole range, or ternary with some graded."""
+    rng = np.random.default_rng(seed)
+    shape = (n, *network.input.data_shape(network.steps))
+    if network.input.encoding == "spikes":
+        ternary = rng.integers(-1, 2, shape)
+        return np.where(rng.random(shape) < 0.1, rng.integers(-127, 128, shape), ternary)  # noqa: PLR2004
+    return rng.normal(0, 1, shape)
+
+
+def _single(seed: int, *, steps: int = 4, **neuron: Any) -> IntegerNetwork:
+    """Two convolutions, the neurons of both as given."""
+    b = Builder(seed, steps=steps)
+    b.layer("input", "first", b.conv("input", 3), neuron=neuron)
+    b.layer("first", "second", b.conv("first", 3), neuron=neuron)
+    return b.build("second")
+
+
+def shortcut_across_two_convolutions() -> IntegerNetwork:
+    """A residual block: the short way has to wait for the long one."""
+    b = Builder(1)
+    b.layer("input", "stem", b.conv("input", 3))
+    b.layer("stem", "inner", b.conv("stem", 3))
+    b.connect("inner", "outer", b.conv("inner", 3))
+    b.connect("stem", "outer", b.identity("stem"))
+    b.populate("outer")
+    return b.build("outer")
+
+
+def pooled_downsample() -> IntegerNetwork:
+    """Average pooling before a convolution, in the shortcut, and before the readout."""
+    b = Builder(2, (2, 8, 6))
+    half = SumPool(kernel=(2, 2), stride=(2, 2))
+    b.layer("input", "stem", b.conv("input", 4))
+    b.layer("stem", "inner", b.conv("stem", 4, stride=(2, 2)))
+    b.connect("inner", "outer", b.conv("inner", 4))
+    b.connect("stem", "outer", b.conv("stem", 4, 1), pool=half)
+    b.populate("outer")
+    b.connect(
+        "outer",
+        "readout",
+        Dense(weight=b.integers(3, 4)),
+        pool=SumPool(kernel=(4, 3), stride=(4, 3)),
+    )
+    return b.build()
+
+
+def overlapping_pool() -> IntegerNetwork:
+    """Overlapping, padded, dilated pooling windows, and a pooled identity."""
+    b = Builder(3, (2, 9, 7))
+    b.layer("input", "stem", b.conv("input", 3))
+    pool = SumPool(kernel=(3, 2), stride=(2, 1), padding=(1, 1), dilation=(1, 2))
+    b.layer("stem", "pooled", b.conv("stem", 3), pool=pool)
+    b.layer("stem", "kept", b.identity("stem"), pool=pool)
+    b.connect("kept", "readout", b.dense("kept", 3))
+    return b.build("pooled")
+
+
+def strided_asymmetric() -> IntegerNetwork:
+    """A 3x2 kernel with unequal strides and paddings on an input that is not square."""
+    b = Builder(4, (2, 9, 6))
+    b.layer("input", "first", b.conv("input", 3, (3, 2), stride=(2, 1), padding=(1, 0)))
+    b.layer("first", "second", b.conv("first", 4, (2, 3), stride=(1, 2), padding=(0, 2)))
+    return b.build("second")
+
+
+def groups() -> IntegerNetwork:
+    """A grouped and a depthwise convolution."""
+    b = Builder(5)
+    b.layer("input", "stem", b.conv("input", 4, groups=2))
+    b.layer("stem", "grouped", b.conv("stem", 6, groups=2))
+    b.layer("grouped", "depthwise", b.conv("grouped", 12, groups=6))
+    return b.build("depthwise")
+
+
+def dilation() -> IntegerNetwork:
+    """Dilated kernels."""
+    b = Builder(6, (2, 9, 8))
+    b.layer("input", "first", b.conv("input", 3, dilation=(2, 1), padding=(2, 1)))
+    b.layer("first", "second", b.conv("first", 3, dilation=(2, 3), padding=(1, 0)))
+    return b.build("second")
+
+
+def sew_addition() -> IntegerNetwork:
+    """Spikes are added before a layer: several sources, payloads up to 3."""
+    b = Builder(7)
+    b.layer("input", "stem", b.conv("input", 3))
+    b.layer("stem", "one", b.conv("stem", 3))
+    b.layer(("stem", "one"), "two", b.conv("stem", 3))
+    b.layer(("stem", "one", "two"), "three", b.conv("stem", 3))
+    b.connect(("two", "three"), "readout", b.dense("three", 3))
+    return b.build()
+
+
+def static_form() -> IntegerNetwork:
+    """CTSN, static form: the complement decays by its sign."""
+    return _single(8, a_pos=3100, a_neg=1200, b_pos=600, b_neg=600)
+
+
+def dynamic_form() -> IntegerNetwork:
+    """CTSN, dynamic form: what is carried of the potential depends on its sign."""
+    return _single(9, a_pos=2200, a_neg=2200, b_pos=900, b_neg=300)
+
+
+def ternary_spike() -> IntegerNetwork:
+    """Ternary Spike: no complement, one leak."""
+    return _single(10, a_pos=0, a_neg=0, b_pos=1024, b_neg=1024)
+
+
+def per_channel_parameters() -> IntegerNetwork:
+    """Every parameter differs between channels, the bias between neurons."""
+
+    def channels(low: int, high: int) -> Any:
+        return np.linspace(low, high, 3).astype(int).reshape(3, 1, 1)
+
+    b = Builder(11)
+    neuron = {
+        "a_pos": channels(0, 4096), "a_neg": channels(4096, 0), "b_pos": channels(100, 900),
+        "b_neg": channels(900, 100), "k": channels(0, 2000),
+        "th_pos": lambda th: channels(th // 2, th), "th_neg": lambda th: channels(th, th // 2),
+    }  # fmt: skip
+    b.layer("input", "first", b.conv("input", 3), neuron=neuron)
+    b.layer("first", "second", b.conv("first", 3), neuron=neuron)
+    return b.build("second")
+
+
+def initial_potential() -> IntegerNetwork:
+    """A membrane potential to start every sample with, per neuron."""
+    b = Builder(12)
+    start = {
+        "v_init": lambda th: b.rng.integers(-th, th + 1, (3, 6, 5)),
+        "b_pos": 4096,
+        "b_neg": 4096,
+    }
+    b.layer("input", "first", b.conv("input", 3), neuron=start)
+    b.layer("first", "second", b.conv("first", 3), neuron=start)
+    return b.build("second")
+
+
+def fire_once() -> IntegerNetwork:
+    """Time to first spike."""
+    return _single(13, fire_once=True, b_pos=4096, b_neg=4096, a_pos=0, a_neg=0)
+
+
+def soft_reset() -> IntegerNetwork:
+    """Firing subtracts the threshold; positive and negative ones differ."""
+    return _single(14, reset="subtract", th_neg=lambda th: th // 2, b_pos=3900, b_neg=3900)
+
+
+def no_reset() -> IntegerNetwork:
+    """Firing changes nothing."""
+    return _single(15, reset="none", b_pos=2000, b_neg=2000)
+
+
+def strict_threshold() -> IntegerNetwork:
+    """Potentials that lie on the threshold do not fire: small weights make that frequent."""
+    b = Builder(16, (2, 4, 4), encoding="spikes")
+    neuron = {"strict": True, "bias": 0, "th_pos": 2 << 6, "th_neg": 2 << 6, "a_pos": 0, "a_neg": 0}
+    for source, target in (("input", "first"), ("first", "second")):
+        weight = b.rng.integers(-2, 3, (3, b.shapes[source][0], 2, 2)).astype(np.int8)
+        b.layer(source, target, Conv2d(weight=weight), neuron=neuron)
+    return b.build("second")
+
+
+def inclusive_threshold() -> IntegerNetwork:
+    """The same with potentials that do fire on the threshold."""
+    b = Builder(16, (2, 4, 4), encoding="spikes")
+    neuron = {"bias": 0, "th_pos": 2 << 6, "th_neg": 2 << 6, "a_pos": 0, "a_neg": 0}
+    for source, target in (("input", "first"), ("first", "second")):
+        weight = b.rng.integers(-2, 3, (3, b.shapes[source][0], 2, 2)).astype(np.int8)
+        b.layer(source, target, Conv2d(weight=weight), neuron=neuron)
+    return b.build("second")
+
+
+def floor() -> IntegerNetwork:
+    """The membrane potential has a lower bound."""
+    return _single(17, floor=lambda th: -th // 4, b_pos=3000, b_neg=3000, th_neg=None)
+
+
+def binary_lif() -> IntegerNetwork:
+    """Current-based binary LIF, Loihi's own neuron."""
+    return _single(
+        18, a_pos=0, a_neg=0, b_pos=3500, b_neg=3500, k=2800, th_neg=None, bias=0, steps=6
+    )
+
+
+def integrate_and_fire() -> IntegerNetwork:
+    """Nothing leaks."""
+    return _single(19, a_pos=0, a_neg=0, b_pos=4096, b_neg=4096, reset="subtract")
+
+
+def frames_encoding() -> IntegerNetwork:
+    """An analog frame per time step."""
+    b = Builder(20, encoding="frames")
+    b.layer("input", "first", b.conv("input", 3))
+    return b.build(b.layer("first", "second", b.conv("first", 3)))
+
+
+def spikes_encoding() -> IntegerNetwork:
+    """Integers per time step, some of them graded."""
+    b = Builder(21, encoding="spikes")
+    b.layer("input", "first", b.conv("input", 3), neuron={"th_pos": 9000, "th_neg": 9000})
+    return b.build(b.layer("first", "second", b.conv("first", 3)))
+
+
+def last_step_readout() -> IntegerNetwork:
+    """Only the last time step counts."""
+    b = Builder(22)
+    b.layer("input", "first", b.conv("input", 3))
+    return b.build("first", weights=[0, 0, 0, 1])
+
+
+def weighted_readout() -> IntegerNetwork:
+    """Temporal weighting, and a shifted accumulator."""
+    b = Builder(23)
+    b.layer("input", "first", b.conv("input", 3))
+    return b.build("first", weights=[5, -2, 0, 7], shift=4)
+
+
+def several_readout_connections() -> IntegerNetwork:
+    """The readout reads layers of different depth, and the input itself."""
+    b = Builder(24)
+    b.layer("input", "first", b.conv("input", 3))
+    b.layer("first", "second", b.conv("first", 2, stride=(2, 2)))
+    for name in ("input", "first", "second"):
+        b.connect(name, "readout", b.dense(name, 3), exponent=1)
+    return b.build()
+
+
+def saturation() -> IntegerNetwork:
+    """States of ten bits that overflow again and again."""
+    return _single(
+        25, state_bits=10, state_shift=2, th_pos=400, th_neg=400, bias=0, k=3000, b_pos=4000,
+        b_neg=4000, reset="none",
+    )  # fmt: skip
+
+
+def wide_state() -> IntegerNetwork:
+    """States of 32 bits."""
+    return _single(26, state_bits=32, state_shift=14)
+
+
+def narrow_shift() -> IntegerNetwork:
+    """No state shift."""
+    return _single(27, state_shift=0)
+
+
+def feedforward_delay() -> IntegerNetwork:
+    """Delayed connections that close no loop, one from a deep layer to a shallow one."""
+    b = Builder(28, steps=6)
+    b.layer("input", "first", b.conv("input", 3), delay=1)
+    b.layer("first", "second", b.conv("first", 3), delay=2)
+    b.connect("second", "third", b.conv("second", 3))
+    b.connect("first", "third", b.identity("first"), delay=3)
+    b.populate("third")
+    b.connect("input", "side", b.conv("input", 3))
+    b.connect("third", "side", b.conv("third", 3), delay=1)
+    b.populate("side")
+    b.connect("side", "readout", b.dense("side", 3), delay=1)
+    return b.build("third")
+
+
+def recurrent() -> IntegerNetwork:
+    """A population that hears itself one step later, and a loop of two with two steps."""
+    b = Builder(29, (6,), steps=7)
+    b.connect("input", "self", b.dense("input", 8))
+    b.shapes["self"] = (8,)
+    b.connect("self", "self", b.dense("self", 8), delay=1)
+    b.populate("self")
+    b.connect("self", "go", b.dense("self", 5))
+    b.shapes["back"] = (5,)
+    b.connect("back", "go", b.dense("back", 5), delay=2)
+    b.populate("go")
+    b.layer("go", "back", b.dense("go", 5))
+    return b.build("back")
+
+
+def exponents() -> IntegerNetwork:
+    """Connections whose weights have different units."""
+    b = Builder(30)
+    b.layer("input", "stem", b.conv("input", 3), exponent=3)
+    b.layer("stem", "inner", b.conv("stem", 3), exponent=1)
+    b.connect("inner", "outer", b.conv("inner", 3), exponent=2)
+    b.connect("stem", "outer", b.identity("stem"), exponent=4)
+    b.populate("outer")
+    return b.build("outer")
+
+
+def one_step() -> IntegerNetwork:
+    """T = 1: every chip step begins a sample."""
+    return _single(31, steps=1)
+
+
+def vectors() -> IntegerNetwork:
+    """Populations without rows and columns, with a shortcut."""
+    b = Builder(32, (10,))
+    b.layer("input", "first", b.dense("input", 12))
+    b.layer("first", "second", b.dense("first", 12))
+    b.connect("second", "third", b.dense("second", 12))
+    b.connect("first", "third", b.identity("first"))
+    b.populate("third")
+    return b.build("third")
+
+
+def parallel_connections() -> IntegerNetwork:
+    """Two connections between the same populations, with different delays."""
+    b = Builder(33)
+    b.layer("input", "first", b.conv("input", 3))
+    b.connect("first", "second", b.conv("first", 3))
+    b.connect("first", "second", b.conv("first", 3, (1, 1)))
+    b.connect("first", "second", b.identity("first"), delay=1)
+    b.populate("second")
+    return b.build("second")
+
+
+def matrix_into_map() -> IntegerNetwork:
+    """A matrix whose outputs are a (C, H, W) population."""
+    b = Builder(34, (7,))
+    b.shapes["map"] = (2, 4, 3)
+    b.layer("input", "map", b.dense("input", 24))
+    return b.build(b.layer("map", "second", b.conv("map", 3)))
+
+
+def bias_only_population() -> IntegerNetwork:
+    """A population that nothing is connected to, driven by its bias."""
+    b = Builder(35)
+    b.layer("input", "first", b.conv("input", 3))
+    b.shapes["clock"] = (2,)
+    b.populate("clock", bias=(40 << 6, -30 << 6), th_pos=90 << 6, th_neg=90 << 6, b_pos=4096,
+               b_neg=4096, a_pos=0, a_neg=0)  # fmt: skip
+    b.connect("clock", "readout", b.dense("clock", 3))
+    return b.build("first")
+
+
+def deep() -> IntegerNetwork:
+    """Eight layers, and a shortcut from the input across all of them."""
+    b = Builder(36, (3, 4, 4), steps=3)
+    last = "input"
+    for n in range(7):
+        last = b.layer(last, f"layer{n}", b.conv(last, 3))
+    b.connect(last, "end", b.conv(last, 3))
+    b.connect("input", "end", b.identity("input"))
+    b.connect("layer2", "end", b.identity("layer2"))
+    b.populate("end")
+    return b.build("end")
+
+
+def too_fast_loop() -> IntegerNetwork:
+    """A loop of two connections with one step of delay: meaningful, but not in a pipeline."""
+    b = Builder(37, (6,))
+    b.shapes["back"] = (5,)
+    b.connect("input", "go", b.dense("input", 5))
+    b.connect("back", "go", b.dense("back", 5), delay=1)
+    b.populate("go")
+    b.layer("go", "back", b.dense("go", 5))
+    return b.build("back")
+
+
+CASES: dict[str, Callable[[], IntegerNetwork]] = {
+    case.__name__: case
+    for case in (
+        shortcut_across_two_convolutions,
+        pooled_downsample,
+        overlapping_pool,
+        strided_asymmetric,
+        groups,
+        dilation,
+        sew_addition,
+        static_form,
+        dynamic_form,
+        ternary_spike,
+        per_channel_parameters,
+        initial_potential,
+        fire_once,
+        soft_reset,
+        no_reset,
+        strict_threshold,
+        inclusive_threshold,
+        floor,
+        binary_lif,
+        integrate_and_fire,
+        frames_encoding,
+        spikes_encoding,
+        last_step_readout,
+        weighted_readout,
+        several_readout_connections,
+        saturation,
+        wide_state,
+        narrow_shift,
+        feedforward_delay,
+        recurrent,
+        exponents,
+        one_step,
+        vectors,
+        parallel_connections,
+        matrix_into_map,
+        bias_only_population,
+        deep,
+    )
+}
+"""Networks by name; engines that cannot run one have to refuse it with UnsupportedError."""

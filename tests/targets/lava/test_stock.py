@@ -1,0 +1,165 @@
+"""Our connection and our neuron equal Lava's own, where Lava's own can represent them."""
+
+import numpy as np
+import pytest
+
+lava = pytest.importorskip("trispike.targets.lava.imports", reason="Lava is not installed")
+
+from lava.proc.conv.process import Conv  # noqa: E402
+from lava.proc.dense.process import Dense as StockDense  # noqa: E402
+from lava.proc.io.sink import RingBuffer as Sink  # noqa: E402
+from lava.proc.io.source import RingBuffer as Source  # noqa: E402
+from lava.proc.lif.process import LIF  # noqa: E402
+
+from trispike.network import Connection, Conv2d, Dense, FixedPointNeuron, Identity, SumPool  # noqa: E402
+from trispike.network.fixed_point import DECAY_ONE  # noqa: E402
+from trispike.targets.lava.processes.parts import ConnectionProcess, NeuronProcess  # noqa: E402
+
+STEPS = 12
+CONFIG = lava.Loihi2SimCfg(select_tag="fixed_pt")
+
+
+def play(spikes, *wirings):
+    """Send spikes (T, *shape) through processes built side by side; what each of them put out."""
+    source = Source(data=np.moveaxis(spikes, 0, -1))
+    sinks = []
+    for wire in wirings:
+        out = wire(source.s_out)
+        sink = Sink(shape=out.shape, buffer=len(spikes))
+        out.connect(sink.a_in)
+        sinks.append(sink)
+    try:
+        source.run(lava.RunSteps(num_steps=len(spikes)), CONFIG)
+        return [np.moveaxis(sink.data.get(), -1, 0).astype(int) for sink in sinks]
+    finally:
+        source.stop()
+
+
+def through(process, into, out):
+    def wire(port):
+        port.connect(getattr(process, into))
+        return getattr(process, out)
+
+    return wire
+
+
+def ternary(rng, *shape):
+    return rng.integers(-1, 2, (STEPS, *shape))
+
+
+def ours(operator, shape, **options):
+    connection = Connection(sources=("a",), target="b", operator=operator, **options)
+    return through(ConnectionProcess(connection, shape), "s_in", "a_out")
+
+
+@pytest.mark.parametrize("exponent", [0, 3])
+@pytest.mark.parametrize("graded", [False, True])
+def test_connection_equals_stock_dense(exponent, graded):
+    rng = np.random.default_rng(exponent)
+    weight = rng.integers(-127, 128, (7, 11)).astype(np.int8)
+    spikes = rng.integers(-127, 128, (STEPS, 11)) if graded else ternary(rng, 11)
+    # Mixed signs make Lava drop the lowest bit of a weight.
+    stock = StockDense(weights=2 * weight.astype(int), weight_exp=exponent, num_message_bits=8)
+    a, b = play(
+        spikes,
+        through(stock, "s_in", "a_out"),
+        ours(Dense(weight=weight), (11,), exponent=exponent),
+    )
+    assert np.count_nonzero(b)
+    np.testing.assert_array_equal(a, 2 * b)
+
+
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        {"padding": (1, 1)},
+        {"stride": (2, 1), "padding": (1, 0)},
+        {"dilation": (1, 2), "padding": (0, 2)},
+        {"groups": 2, "padding": (1, 2)},
+    ],
+    ids=str,
+)
+def test_connection_equals_stock_conv(geometry):
+    rng = np.random.default_rng(1)
+    shape = (4, 7, 6)
+    weight = rng.integers(-127, 128, (6, 4 // geometry.get("groups", 1), 3, 2)).astype(np.int8)
+    spikes = ternary(rng, *shape)
+    flip = {key: n[::-1] if isinstance(n, tuple) else n for key, n in geometry.items()}
+    stock = Conv(
+        # Lava convolves (so the kernel is flipped) and has its axes the other way round.
+        weight=weight[:, :, ::-1, ::-1].transpose(0, 3, 2, 1).astype(int),
+        input_shape=shape[::-1],
+        num_message_bits=8,
+        **flip,
+    )
+    (a,) = play(spikes.transpose(0, 3, 2, 1), through(stock, "s_in", "a_out"))
+    (b,) = play(spikes, ours(Conv2d(weight=weight, **geometry), shape))
+    assert np.count_nonzero(b)
+    np.testing.assert_array_equal(a.transpose(0, 3, 2, 1), b)
+
+
+@pytest.mark.parametrize(
+    ("operator", "options"),
+    [
+        (Identity(scale=np.array([[[3]], [[-5]]], np.int8)), {"exponent": 2}),
+        (Conv2d(weight=np.ones((1, 2, 2, 2), np.int8)), {"delay": 3}),
+        (Dense(weight=np.ones((3, 8), np.int8)), {"pool": SumPool(kernel=(2, 2), stride=(2, 2))}),
+    ],
+    ids=["identity", "delay", "pool"],
+)
+def test_connection_equals_its_definition(operator, options):
+    """What stock processes cannot represent equals ``Connection.current``, one step later."""
+    spikes = ternary(np.random.default_rng(2), 2, 4, 4)
+    connection = Connection(sources=("a",), target="b", operator=operator, **options)
+    (got,) = play(spikes, ours(operator, (2, 4, 4), **options))
+    late = 1 + connection.delay
+    np.testing.assert_array_equal(got[late:], connection.current(spikes)[:-late])
+    assert not got[:late].any()
+
+
+@pytest.mark.parametrize("bias", [0, 5])
+def test_neuron_equals_stock_lif(bias):
+    """Spikes, currents and potentials, step by step; the threshold of Lava's LIF is strict."""
+    rng = np.random.default_rng(3)
+    spikes = rng.integers(-40, 60, (STEPS, 20))
+    du, dv, vth = 1000, 600, 70
+    stock = LIF(shape=(20,), du=du, dv=dv, vth=vth, bias_mant=bias, bias_exp=6)
+    neuron = FixedPointNeuron(
+        k=DECAY_ONE - (du + 1),
+        b_pos=DECAY_ONE - dv,
+        b_neg=DECAY_ONE - dv,
+        th_pos=(vth << 6) + 1,
+        bias=bias << 6,
+    )
+    mine = NeuronProcess(neuron, (20,))
+    source = Source(data=spikes.T)
+    source.s_out.connect(stock.a_in)
+    source.s_out.connect(mine.a_in)
+    sinks = []
+    for out in (stock.s_out, mine.s_out):
+        sink = Sink(shape=(20,), buffer=STEPS)
+        out.connect(sink.a_in)
+        sinks.append(sink)
+    try:
+        for _ in range(STEPS):
+            source.run(lava.RunSteps(num_steps=1), CONFIG)
+            np.testing.assert_array_equal(stock.u.get(), mine.i.get())
+            np.testing.assert_array_equal(stock.v.get(), mine.v.get())
+        fired, expected = (sink.data.get() for sink in sinks)
+    finally:
+        source.stop()
+    np.testing.assert_array_equal(fired, expected)
+    assert 0 < fired.mean() < 1
+
+
+def test_strict_threshold_equals_stock_lif_at_the_threshold():
+    """A potential that equals the threshold does not fire a strict neuron, nor Lava's."""
+    spikes = np.full((4, 1), 10)
+    neuron = FixedPointNeuron(strict=True, th_pos=10 << 6, b_pos=0)
+    (stock, mine) = play(
+        spikes,
+        through(LIF(shape=(1,), du=4095, dv=4095, vth=10), "a_in", "s_out"),
+        through(NeuronProcess(neuron, (1,)), "a_in", "s_out"),
+    )
+    np.testing.assert_array_equal(stock, mine)
+    assert not mine.any()
