@@ -53,13 +53,13 @@ class Builder:
     def integers(self, *shape: int, limit: int = 100) -> npt.NDArray[np.int8]:
         """Random int8 weights, some of them zero."""
         weights = self.rng.integers(-limit, limit + 1, shape)
-        return (weights * (self.rng.random(shape) < 0.8)).astype(np.int8)  # noqa: PLR2004
+        return (weights * (self.rng.random(shape) < 0.8)).astype(np.int8)
 
     def conv(self, source: str, channels: int, kernel: int | Shape = 3, **options: Any) -> Conv2d:
         """A convolution that fits the source; padding keeps the size of a 3x3 kernel."""
         kh, kw = (kernel, kernel) if isinstance(kernel, int) else kernel
         inputs = self.shapes[source][0] // options.get("groups", 1)
-        if kernel == 3:  # noqa: PLR2004
+        if kernel == 3:
             options.setdefault("padding", (1, 1))
         return Conv2d(weight=self.integers(channels, inputs, kh, kw), **options)
 
@@ -149,7 +149,7 @@ def sample_inputs(network: IntegerNetwork, n: int, seed: int = 0) -> npt.NDArray
     shape = (n, *network.input.data_shape(network.steps))
     if network.input.encoding == "spikes":
         ternary = rng.integers(-1, 2, shape)
-        return np.where(rng.random(shape) < 0.1, rng.integers(-127, 128, shape), ternary)  # noqa: PLR2004
+        return np.where(rng.random(shape) < 0.1, rng.integers(-127, 128, shape), ternary)
     return rng.normal(0, 1, shape)
 
 

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from tests.networks import CASES, binary_lif, saturation, sample_inputs, too_fast_loop, vectors
+from tests.networks import CASES, sample_inputs, saturation, too_fast_loop, vectors
 from trispike.errors import (
     EngineTimeoutError,
     InvalidDataError,
@@ -21,14 +21,14 @@ from trispike.network import (
     Population,
     Readout,
 )
-from trispike.runtime import lava_engine
+from trispike.runtime import Result, lava_engine
 from trispike.runtime.lava_engine import LavaEngine
 from trispike.runtime.reference import ReferenceEngine
 
 pytest.importorskip("lava", reason="Lava is not installed")
 
 
-def assert_equal(lava, reference):
+def assert_equal(lava: Result, reference: Result) -> None:
     """Everything that a result holds, except time and name."""
     assert lava.ledger.differences(reference.ledger) == []
     for name in ("step_logits", "logits", "predictions"):
@@ -68,7 +68,7 @@ def test_several_runs_of_the_chip(monkeypatch):
     network = vectors()
     inputs = sample_inputs(network, 23)
     reference = ReferenceEngine(network).run(inputs, record="all")
-    size = lava_engine._bytes_per_sample(network, {name: "sicv" for name in network.populations})
+    size = lava_engine._bytes_per_sample(network, dict.fromkeys(network.populations, "sicv"))
     monkeypatch.setattr(lava_engine, "MEMORY_BYTES", 7 * size)
     assert_equal(LavaEngine(network, timeout=60).run(inputs, record="all"), reference)
 
@@ -85,7 +85,7 @@ def test_labels_and_progress():
     network = vectors()
     inputs = sample_inputs(network, 12)
     labels = ReferenceEngine(network).run(inputs).predictions
-    finished = []
+    finished: list[int] = []
     result = LavaEngine(network, timeout=60).run(inputs, labels, progress=finished.append)
     assert result.accuracy == 1.0
     assert sum(finished) == 12

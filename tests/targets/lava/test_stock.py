@@ -1,5 +1,7 @@
 """Our connection and our neuron equal Lava's own, where Lava's own can represent them."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -19,7 +21,7 @@ STEPS = 12
 CONFIG = lava.Loihi2SimCfg(select_tag="fixed_pt")
 
 
-def play(spikes, *wirings):
+def play(spikes: Any, *wirings: Any) -> list[Any]:
     """Send spikes (T, *shape) through processes built side by side; what each of them put out."""
     source = Source(data=np.moveaxis(spikes, 0, -1))
     sinks = []
@@ -35,19 +37,19 @@ def play(spikes, *wirings):
         source.stop()
 
 
-def through(process, into, out):
-    def wire(port):
+def through(process: Any, into: str, out: str) -> Any:
+    def wire(port: Any) -> Any:
         port.connect(getattr(process, into))
         return getattr(process, out)
 
     return wire
 
 
-def ternary(rng, *shape):
+def ternary(rng: np.random.Generator, *shape: int) -> Any:
     return rng.integers(-1, 2, (STEPS, *shape))
 
 
-def ours(operator, shape, **options):
+def ours(operator: Any, shape: tuple[int, ...], **options: Any) -> Any:
     connection = Connection(sources=("a",), target="b", operator=operator, **options)
     return through(ConnectionProcess(connection, shape), "s_in", "a_out")
 

@@ -48,7 +48,7 @@ class Stream:
     """records[population][trace]: (n, T, *shape)."""
 
 
-class PipelineConfig(Loihi2SimCfg):  # type: ignore[misc]
+class PipelineConfig(Loihi2SimCfg):
     """Selects the model of a pipeline process by its number of ports, others as Lava does."""
 
     def select(self, process: Any, proc_models: list[Any]) -> Any:

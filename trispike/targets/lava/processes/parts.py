@@ -120,7 +120,8 @@ class NeuronModel(PyLoihiProcessModel):
         # The variables hold the state, since they can be set between two runs.
         if self._fired is None:
             self._fired = np.zeros(current.shape, bool)
-        state = State(*(x[None].astype(np.int64) for x in (self.i, self.c, self.v)), self._fired)
+        i, c, v = (x[None].astype(np.int64) for x in (self.i, self.c, self.v))
+        state = State(i, c, v, self._fired)
         step = self._neuron.step(state, current)
         self.i[:], self.c[:], self.v[:] = (x[0] for x in step.state[:3])
         self._fired = step.state.fired
