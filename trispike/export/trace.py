@@ -66,6 +66,7 @@ class Signal:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Shape of the tensor that this stands for."""
         return ax.sizes(self.axes)
 
     def time_axis(self) -> int | None:
@@ -365,7 +366,7 @@ def _unflatten_layer(module: nn.Unflatten, x: Signal, name: str) -> Signal:
     size = module.unflattened_size
     if not isinstance(module.dim, int) or not all(isinstance(n, int) for n in size):
         raise _unsupported(name, "named axes", "numbers")
-    return dataclasses.replace(x, axes=ax.split(x.axes, module.dim, list(size), name))  # type: ignore[arg-type]
+    return dataclasses.replace(x, axes=ax.split(x.axes, module.dim, list(size), name))
 
 
 # --- what layers and functions share ------------------------------------------------------------
@@ -465,8 +466,8 @@ def _adaptive_average(x: Signal, name: str, output_size: Any) -> Signal:
     value = _spatial(x, name)
     wanted = output_size if isinstance(output_size, tuple) else (output_size, output_size)
     kernel, stride = [], []
-    for size, count in zip(value.shape[1:], wanted, strict=True):
-        count = size if count is None else count
+    for size, given in zip(value.shape[1:], wanted, strict=True):
+        count = size if given is None else given
         starts = [n * size // count for n in range(count)]
         widths = {-(-(n + 1) * size // count) - starts[n] for n in range(count)}
         gaps = {b - a for a, b in pairwise(starts)}
@@ -535,7 +536,7 @@ OPERATIONS: dict[str, Operation] = {}
 
 def _operation(*names: str) -> Callable[[Operation], Operation]:
     def register(function: Operation) -> Operation:
-        OPERATIONS.update({name: function for name in names})
+        OPERATIONS.update(dict.fromkeys(names, function))
         return function
 
     return register

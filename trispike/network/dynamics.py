@@ -66,7 +66,7 @@ def time_steps(
         steps: dict[str, Step] = {}
 
         def current(target: str, shape: tuple[int, ...]) -> Array:
-            total = np.zeros((batch, *shape), dtype=number)
+            total: Array = np.zeros((batch, *shape), dtype=number)
             for label, connection in labels:
                 if connection.target == target:
                     arrived[label] = _arriving(network, connection, emitted, batch)  # noqa: B023

@@ -324,9 +324,9 @@ class FixedPointNeuron(_Broadcasting):
                 value = frozen_array(getattr(self, field.name), np.int64)
                 object.__setattr__(self, field.name, value)
         _check_fields(self)
-        ranges = {name: (0, DECAY_ONE) for name in ("a_pos", "a_neg", "b_pos", "b_neg", "k")}
-        ranges |= {name: (-limit, limit) for name in ("bias", "v_init", "floor")}
-        ranges |= {name: (1, top) for name in ("th_pos", "th_neg")}
+        ranges = dict.fromkeys(("a_pos", "a_neg", "b_pos", "b_neg", "k"), (0, DECAY_ONE))
+        ranges |= dict.fromkeys(("bias", "v_init", "floor"), (-limit, limit))
+        ranges |= dict.fromkeys(("th_pos", "th_neg"), (1, top))
         for name, (low, high) in ranges.items():
             value = getattr(self, name)
             _check_range(name, value, (value >= low) & (value <= high), f"{low}..{high}")

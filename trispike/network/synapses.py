@@ -55,7 +55,7 @@ def fan_out(
         _meetings(step, cover) for step, cover in zip(steps, covers, strict=True)
     )
     outputs, inputs = kernel.shape[0] // groups, kernel.shape[1]
-    wide = kernel.astype(np.float64 if kernel.dtype.kind == "f" else np.int64)
+    wide: npt.NDArray[Any] = kernel.astype(np.float64 if kernel.dtype.kind == "f" else np.int64)
     wide = wide.reshape(groups, outputs, inputs, *kernel.shape[2:])
     merged = np.einsum("goiyx,ay,bx->goiab", wide, sets_y, sets_x, optimize=True)
     exists = np.count_nonzero(merged, axis=1).reshape(groups * inputs, len(sets_y), len(sets_x))

@@ -116,10 +116,9 @@ def checked_recording(network: Network, record: Recording) -> dict[str, tuple[st
     if record is None:
         return {}
     if record == "all":
-        return {name: TRACES for name in network.populations}
-    assert not isinstance(record, str) or record == "all"
+        return dict.fromkeys(network.populations, TRACES)
     wanted = {}
-    for name, traces in dict(record).items():
+    for name, traces in record.items():
         unknown = [trace for trace in traces if trace not in TRACES]
         if name not in network.populations or unknown:
             raise InvalidDataError(

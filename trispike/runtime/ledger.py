@@ -222,7 +222,7 @@ class LedgerCounter:
         def every_step(count: int) -> Counts:
             return np.full(network.steps, count * samples, dtype=np.int64)
 
-        sources = {label: connection for label, connection in network.labelled()}
+        sources = dict(network.labelled())
         return Ledger(
             samples=samples,
             steps=network.steps,
@@ -238,9 +238,7 @@ class LedgerCounter:
                 label: ConnectionCounts(
                     synapses=int(self._fan_out[label].sum()),
                     dense_macs=dense_macs(c, network.source_shape(c)),
-                    dense_operations=every_step(
-                        int(self._fan_out[label].sum()) * len(c.sources)
-                    ),
+                    dense_operations=every_step(int(self._fan_out[label].sum()) * len(c.sources)),
                     **{key: value.copy() for key, value in self._connections[label].items()},
                 )
                 for label, c in sources.items()
