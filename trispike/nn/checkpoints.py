@@ -85,7 +85,7 @@ def load_checkpoint(
             expected=f"keys of {arch}",
             fix=f"Load it as {' or '.join(names)}, or check that it is the file you mean.",
         )
-    _check_finite(subject, tensors)
+    _check_values(subject, tensors)
     if input_kind is None and layout.in_channels == 2:
         input_kind = "frames"
     model = build_model(
@@ -155,13 +155,19 @@ def _amplitude(tensors: Mapping[str, Tensor]) -> Amplitude | None:
     return "layer" if all(ratio.dim() == 0 for ratio in ratios) else "channel"
 
 
-def _check_finite(subject: str, tensors: Mapping[str, Tensor]) -> None:
-    wrong = [key for key, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
-    if wrong:
+def _check_values(subject: str, tensors: Mapping[str, Tensor]) -> None:
+    problems = _listed(
+        "with NaN or infinite values",
+        (key for key, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())),
+    ) + _listed(
+        "negative variances",
+        (key for key, t in tensors.items() if key.endswith("running_var") and bool((t < 0).any())),
+    )
+    if problems:
         raise CheckpointError(
             subject,
-            got="NaN or infinite values in " + ", ".join(sorted(wrong)),
-            expected="finite weights",
+            got="; ".join(problems),
+            expected="finite weights, and variances that are not negative",
             fix="Use a checkpoint from before the training diverged.",
         )
 

@@ -63,6 +63,7 @@ class PSNVGG(nn.Module):
         self, plan: PSNVGGPlan, ends: Ends, neuron: NeuronFactory, dropout: float = 0.25
     ) -> None:
         super().__init__()
+        self.plan = plan
         channels, height, width = ends.input_shape
         steps = ends.steps
         layers: list[nn.Module] = []

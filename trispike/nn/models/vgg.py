@@ -59,6 +59,7 @@ class VGG(nn.Module):
         self, plan: VGGPlan, ends: Ends, neuron: NeuronFactory, dropout: float = 0.25
     ) -> None:
         super().__init__()
+        self.plan = plan
         channels, height, width = ends.input_shape
         steps = ends.steps
         layers: list[nn.Module] = []
