@@ -25,6 +25,7 @@ from trispike.network import (
     Readout,
     SumPool,
 )
+from trispike.network.fixed_point import DEFAULT_STATE_BITS, state_limit
 
 Shape = tuple[int, ...]
 
@@ -107,7 +108,8 @@ class Builder:
                 area = np.prod(c.pool.kernel) if c.pool else 1
                 graded = 400 if "input" in c.sources else 0.3
                 threshold += fan_in * area * graded * (weight**2).mean() * 4**c.exponent
-        th = max(1, int(1.0 * np.sqrt(threshold)) << shift)
+        th = max(1, int(np.sqrt(threshold)) << shift)
+        th = min(th, state_limit(neuron.get("state_bits", DEFAULT_STATE_BITS)) // 2)
         defaults = {
             "a_pos": 2500,
             "a_neg": 1500,
@@ -544,3 +546,67 @@ CASES: dict[str, Callable[[], IntegerNetwork]] = {
     )
 }
 """Networks by name; engines that cannot run one have to refuse it with UnsupportedError."""
+
+
+def random_network(seed: int) -> IntegerNetwork:
+    """Any small network: layers of every kind, shortcuts, added spikes, delays, odd neurons."""
+    rng = np.random.default_rng(seed)
+    shape = (2, int(rng.integers(3, 7)), int(rng.integers(3, 7)))
+    b = Builder(
+        seed,
+        shape,
+        steps=int(rng.integers(1, 5)),
+        encoding=str(rng.choice(["direct", "frames", "spikes"])),
+    )
+    names = ["input"]
+    for n in range(int(rng.integers(1, 5))):
+        source = str(rng.choice(names[-2:]))
+        rank, twins = len(b.shapes[source]), [m for m in names if b.shapes[m] == b.shapes[source]]
+        sources = (source, *(m for m in twins if m != source and rng.random() < 0.3))
+        options: dict[str, Any] = {"exponent": int(rng.integers(0, 3))}
+        if rng.random() < 0.2:
+            options["delay"] = int(rng.integers(1, 3))
+        kind = rng.choice(["conv", "dense", "identity"] if rank > 1 else ["dense", "identity"])
+        operator: Any
+        if kind == "conv":
+            operator = b.conv(source, int(rng.integers(1, 5)))
+            if rng.random() < 0.3:
+                rows, columns = (int(min(rng.integers(1, 3), n)) for n in b.shapes[source][1:])
+                size = (rows, columns)
+                options["pool"] = SumPool(kernel=size, stride=size)
+        elif kind == "dense":
+            operator = b.dense(source, int(rng.integers(2, 8)))
+        else:
+            operator = b.identity(source)
+        name = f"p{n}"
+        b.connect(sources, name, operator, **options)
+        shortcuts = [m for m in names if b.shapes[m] == b.shapes[name] and m not in sources]
+        if shortcuts and rng.random() < 0.5:
+            b.connect(shortcuts[0], name, b.identity(shortcuts[0]))
+        if rng.random() < 0.2:
+            b.connect(name, name, b.identity(name), delay=int(rng.integers(1, 3)))
+        b.populate(name, **_random_neuron(rng))
+        names.append(name)
+    for name in names[1:-1]:
+        if rng.random() < 0.3:
+            b.connect(name, "readout", b.dense(name, 3))
+    return b.build(names[-1], weights=rng.integers(-3, 4, b.steps))
+
+
+def _random_neuron(rng: np.random.Generator) -> dict[str, Any]:
+    a_pos, a_neg, b_pos, b_neg, k = (int(n) for n in rng.integers(0, 4097, 5))
+    return {
+        "a_pos": a_pos,
+        "a_neg": a_neg,
+        "b_pos": b_pos,
+        "b_neg": b_neg,
+        "k": k if rng.random() < 0.3 else 0,
+        "reset": str(rng.choice(["zero", "subtract", "none"])),
+        "strict": bool(rng.random() < 0.3),
+        "fire_once": bool(rng.random() < 0.2),
+        "state_shift": int(rng.integers(0, 9)),
+        "state_bits": int(rng.integers(14, 33)),
+        **({"th_neg": None} if rng.random() < 0.2 else {}),
+        **({"floor": lambda th: -th // 2} if rng.random() < 0.2 else {}),
+        **({"v_init": lambda th: th // 3} if rng.random() < 0.2 else {}),
+    }

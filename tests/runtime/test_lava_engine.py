@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from tests.networks import CASES, sample_inputs, saturation, too_fast_loop, vectors
+from tests.networks import CASES, random_network, sample_inputs, saturation, too_fast_loop, vectors
 from trispike.errors import (
     EngineTimeoutError,
     InvalidDataError,
@@ -52,6 +52,15 @@ def test_equals_reference(case):
     inputs = sample_inputs(network, 5)
     reference = ReferenceEngine(network).run(inputs, record="all")
     assert reference.ledger.spikes
+    assert_equal(LavaEngine(network, timeout=60).run(inputs, record="all"), reference)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3, 4])
+def test_random_networks(seed):
+    """More of them run without Lava in tests/targets/lava/test_program.py."""
+    network = random_network(seed)
+    inputs = sample_inputs(network, 4, seed)
+    reference = ReferenceEngine(network).run(inputs, record="all")
     assert_equal(LavaEngine(network, timeout=60).run(inputs, record="all"), reference)
 
 

@@ -42,6 +42,12 @@ from trispike.targets.lava.memory import AnonymousMemory
 CHANNEL_SIZE = 2
 """Messages that a channel holds. All processes keep step, so at most one is under way."""
 
+READY = "ready"
+"""Report of a process that has been built."""
+
+EXPLAIN_SECONDS = 2.0
+"""How long a failure waits for a child that knows its reason."""
+
 POLL_SECONDS = 0.005
 """How often a wait looks whether Lava has answered; the death of a child ends it at once."""
 
@@ -55,7 +61,7 @@ class Actor(SystemProcess):
         """Name of the Lava process."""
         self._build = build
         self.reports, self._reports_out = Pipe(duplex=False)
-        """Receives "ready" once, and a traceback if an exception ends the process."""
+        """Receives :data:`READY` once, and a traceback if an exception ends the process."""
 
     def start(self) -> None:
         """Fork."""
@@ -65,19 +71,23 @@ class Actor(SystemProcess):
 
     def run(self) -> None:
         """What the child does."""
-        _become_child()
+        _become_child(self._parent_pid)
         try:
             actor = self._build()
-            self._reports_out.send("ready")
+            self._reports_out.send(READY)
             actor.start()
         except BaseException:  # noqa: BLE001 - whatever it was, the parent has to know it
             self._reports_out.send(traceback.format_exc())
 
+    def kill_now(self) -> None:
+        """Kill, if it was started; the pid cannot have been reused, as nobody else reaps it."""
+        if not self._closed and self.pid is not None:
+            self.kill()
+
     def end(self) -> None:
-        """Kill and reap; the pid cannot have been reused, because nobody else reaps it."""
-        if self.pid is not None and not self._closed:
-            if self.is_alive():
-                self.kill()
+        """Kill and reap."""
+        self.kill_now()
+        if not self._closed and self.pid is not None:
             # Not SystemProcess.join, which waits for a message that a killed child never sent.
             super(SystemProcess, self).join()
             super(SystemProcess, self).close()
@@ -85,7 +95,7 @@ class Actor(SystemProcess):
             end.close()
 
 
-def _become_child() -> None:
+def _become_child(parent: int) -> None:
     # Ctrl-C is the parent's to handle; it kills the children.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -93,7 +103,7 @@ def _become_child() -> None:
     os.dup2(2, 1)
     # As many processes as populations already share the cores.
     threadpoolctl.threadpool_limits(1, user_api="blas")
-    threading.Thread(target=_die_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
 
 
 def _die_with(parent: int) -> None:
@@ -111,6 +121,8 @@ class _Infrastructure(MultiProcessing):
 
     def stop(self) -> None:
         """Kill and reap all actors."""
+        for actor in self._actors:
+            actor.kill_now()
         for actor in self._actors:
             actor.end()
         self._actors.clear()
@@ -182,8 +194,8 @@ class LavaRun:
         with quiet_logging():
             executable = Compiler({"pypy_channel_size": CHANNEL_SIZE}).compile(process, run_config)
         self._runtime = _Runtime(executable, ActorType.MultiProcessing)
-        self._processes = list(executable.process_list)
-        self._end = weakref.finalize(self, _end, self._runtime, self._processes)
+        processes = list(executable.process_list)
+        self._end = weakref.finalize(self, _end, self._runtime, processes, os.getpid())
         try:
             self._runtime.build()
             waiting = {actor.label for actor in self._runtime.actors}
@@ -213,6 +225,13 @@ class LavaRun:
             EngineError: A process raised an exception or was killed.
             EngineTimeoutError: The deadline has passed.
         """
+        if not self._end.alive:
+            raise EngineError(
+                "Lava session",
+                got="a run after its end",
+                expected="a session that is open",
+                fix="Open a new session; one ends with its context, and with the first error.",
+            )
         try:
             for port in self._runtime.runtime_to_service:
                 port.send(enum_to_np(count))
@@ -245,25 +264,44 @@ class LavaRun:
         actors = self._runtime.actors
         by_handle: dict[Any, Actor] = {actor.reports: actor for actor in actors}
         by_handle |= {actor.sentinel: actor for actor in actors}
-        ready = set()
         happened = {by_handle[handle] for handle in wait(list(by_handle), POLL_SECONDS)}
-        failures: list[tuple[Actor, str]] = []
+        ready = set()
+        gone = []
         for actor in happened:
+            # In this order, because the report is the last thing that a child does.
+            alive = actor.is_alive()
             report = _report(actor.reports)
-            if report == "ready":
+            if report == READY:
                 ready.add(actor.label)
             elif report:
-                failures.append((actor, report))
-            elif not actor.is_alive():
-                failures.append((actor, ""))
-        if failures:
-            # One that says what happened is worth more than one that has just gone.
-            raise _failure(*max(failures, key=lambda failure: len(failure[1])))
+                raise _failure(actor, report)
+            elif not alive:
+                gone.append(actor)
+        if gone:
+            self._explain(gone[0])
         return ready
+
+    def _explain(self, gone: Actor) -> None:
+        """Raise the reason why a child has gone without a report.
+
+        When one fails, Lava ends the others, which may be faster than the one that knows why.
+        """
+        until = time.monotonic() + EXPLAIN_SECONDS
+        silent = {gone.label}
+        while (gone.exitcode or 0) >= 0 and time.monotonic() < until:
+            others = [actor for actor in self._runtime.actors if actor.label not in silent]
+            if not others:
+                break
+            for actor in [a for a in others if a.reports in wait([a.reports for a in others], 0.1)]:
+                report = _report(actor.reports)
+                if report and report != READY:
+                    raise _failure(actor, report)
+                silent.add(actor.label)
+        raise _failure(gone, "")
 
     def _await_report(self, answer: Any) -> None:
         """Lava has noticed an error: wait for the child that knows more."""
-        until = time.monotonic() + 2.0
+        until = time.monotonic() + EXPLAIN_SECONDS
         while time.monotonic() < until:
             self._watch()
         raise EngineError(
@@ -311,7 +349,9 @@ def _failure(actor: Actor, report: str) -> EngineError:
     )
 
 
-def _end(runtime: _Runtime, processes: list[Any]) -> None:
+def _end(runtime: _Runtime, processes: list[Any], owner: int) -> None:
+    if os.getpid() != owner:  # a child that was forked while the session was open
+        return
     runtime.end()
     # Lava keeps every process that was ever made in a global list, and its memory with it.
     server = ProcessServer()
