@@ -1,0 +1,51 @@
+"""Ternary spiking networks: from a PyTorch checkpoint to a Loihi-style deployment.
+
+The jobs: :func:`load_checkpoint`, :func:`convert`, :func:`quantize`, :func:`simulate`,
+:func:`estimate`, :func:`verify`. The things they work on: :class:`FloatNetwork`,
+:class:`IntegerNetwork`, :func:`save`, :func:`load`. Importing this loads no optional package.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from trispike.api import Conversion, convert, estimate, simulate
+from trispike.errors import TrispikeError
+from trispike.network import FloatNetwork, IntegerNetwork, load, save
+from trispike.quantize import Quantization, quantize
+from trispike.runtime import Engine, Ledger, ReferenceEngine, Result
+from trispike.runtime.verify import Certificate, verify
+
+if TYPE_CHECKING:
+    from trispike.nn import load_checkpoint
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Certificate",
+    "Conversion",
+    "Engine",
+    "FloatNetwork",
+    "IntegerNetwork",
+    "Ledger",
+    "Quantization",
+    "ReferenceEngine",
+    "Result",
+    "TrispikeError",
+    "__version__",
+    "convert",
+    "estimate",
+    "load",
+    "load_checkpoint",
+    "quantize",
+    "save",
+    "simulate",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # The one public name that needs torch, which is loaded when it is asked for.
+    if name == "load_checkpoint":
+        from trispike.nn import load_checkpoint  # noqa: PLC0415
+
+        return load_checkpoint
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
 
-from trispike.errors import MissingDependencyError
+from trispike.errors import FileFormatError, InvalidDataError, MissingDependencyError
 
-__all__ = ["DIGITS_SPLIT_SEED", "DIGITS_TEST_FRACTION", "Samples", "Split", "load_digits_split"]
+__all__ = [
+    "DATA_SETS",
+    "DIGITS_SPLIT_SEED",
+    "DIGITS_TEST_FRACTION",
+    "Data",
+    "Samples",
+    "Split",
+    "load_data",
+    "load_digits_split",
+]
 
 DIGITS_SPLIT_SEED = 2026
 """Seed of the fixed split of the digits."""
@@ -64,3 +78,98 @@ def load_digits_split() -> Split:
         members = random.permutation(np.flatnonzero(y == label))
         test[members[: round(DIGITS_TEST_FRACTION * len(members))]] = True
     return Split(Samples(x[~test], y[~test]), Samples(x[test], y[test]))
+
+
+class Data(NamedTuple):
+    """Raw data as a user named them."""
+
+    x: npt.NDArray[Any]
+    """(N, ...): inputs."""
+    y: npt.NDArray[Any] | None
+    """(N,): classes, if known."""
+    name: str
+    """Where they come from, for records and reports."""
+
+    def first(self, samples: int | None) -> Data:
+        """The first samples; all of them if None."""
+        if samples is None or samples >= len(self.x):
+            return self
+        y = None if self.y is None else self.y[:samples]
+        return Data(self.x[:samples], y, f"{self.name}, first {samples}")
+
+
+def _digits(part: str) -> Samples:
+    split = load_digits_split()
+    return split.train if part == "train" else split.test
+
+
+DATA_SETS: dict[str, Callable[[str], Samples]] = {"digits": _digits}
+"""Data sets by name; called with the part, "train" or "test"."""
+
+
+def load_data(source: str) -> Data:
+    """Data by name or from a file.
+
+    Args:
+        source: ``digits`` (the held-out part) or ``digits:train``; or a file: ``.npz`` or
+            ``.safetensors`` with arrays ``x`` and, optionally, ``y``; ``.npy`` with x alone.
+
+    Raises:
+        InvalidDataError: Unknown name, no such file, or no array x in it.
+        FileFormatError: The file cannot be read.
+        MissingDependencyError: The data set needs a package that is not installed.
+    """
+    name, _, part = source.partition(":")
+    if name in DATA_SETS and part in ("", "train", "test"):
+        samples = DATA_SETS[name](part or "test")
+        return Data(samples.x, samples.y, f"{name}:{part or 'test'}")
+    path = Path(source)
+    if not path.is_file():
+        raise InvalidDataError(
+            f"data '{source}'",
+            got="neither a known data set nor a file",
+            expected=", ".join(f"{n} or {n}:train" for n in DATA_SETS)
+            + ", or an .npz, .npy or .safetensors file",
+            fix="Correct the name or the path.",
+        )
+    arrays = _arrays(path)
+    if "x" not in arrays:
+        raise InvalidDataError(
+            f"data '{source}'",
+            got="arrays " + (", ".join(sorted(arrays)) or "none"),
+            expected="an array x, and optionally y",
+            fix="Save it with numpy.savez(path, x=inputs, y=labels).",
+        )
+    x, y = arrays["x"], arrays.get("y")
+    if y is not None and y.shape[:1] != x.shape[:1]:
+        raise InvalidDataError(
+            f"data '{source}'",
+            got=f"x of shape {x.shape} and y of shape {y.shape}",
+            expected="equally many inputs and labels",
+            fix="Check how the file was written.",
+        )
+    return Data(x, y, path.name)
+
+
+def _arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    try:
+        if path.suffix == ".npy":
+            return {"x": np.load(path, allow_pickle=False)}
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as file:
+                return {name: file[name] for name in file.files}
+        if path.suffix == ".safetensors":
+            return load_file(path)
+    except (ValueError, OSError, EOFError, BadZipFile, SafetensorError) as error:
+        raise FileFormatError(
+            f"data '{path}'",
+            got=f"unreadable content ({error})",
+            expected="arrays of numbers, in the format that the suffix states",
+            fix="Write the file again; arrays of Python objects are never read.",
+        ) from error
+    raise InvalidDataError(
+        f"data '{path}'",
+        got=f"suffix {path.suffix!r}",
+        expected=".npz, .npy or .safetensors",
+        fix="Save it with numpy.savez(path, x=inputs, y=labels).",
+    )

@@ -66,8 +66,15 @@ class Engine(Protocol):
     All engines of integer networks return equal logits, records and ledgers.
     """
 
-    name: str
-    network: Network
+    @property
+    def name(self) -> str:
+        """What the engine is called on the command line."""
+        ...
+
+    @property
+    def network(self) -> Network:
+        """What it runs."""
+        ...
 
     def run(
         self,

@@ -62,7 +62,9 @@ class ReferenceEngine:
         wanted = checked_recording(network, record)
         counter = LedgerCounter(network)
         number = np.int64 if network.kind == "integer" else np.float64
-        step_logits: Array = np.zeros((samples, network.steps, network.readout.classes), dtype=number)
+        step_logits: Array = np.zeros(
+            (samples, network.steps, network.readout.classes), dtype=number
+        )
         records = {
             name: {trace: _empty(network, name, trace, samples) for trace in traces}
             for name, traces in wanted.items()

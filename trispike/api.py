@@ -1,0 +1,169 @@
+"""The jobs of trispike as plain functions: what the command line does, from Python.
+
+```python
+module = trispike.load_checkpoint("net.pth", "ctsn-resnet19", steps=4)
+conversion = trispike.convert(module, images, steps=4)
+quantization = trispike.quantize(conversion.network, images, labels)
+result = trispike.simulate(quantization.network, images, labels, engine="lava")
+estimate = trispike.estimate(result, hardware="loihi1")
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from trispike.errors import InvalidDataError
+from trispike.network import FloatNetwork, Network
+from trispike.network.network import Encoding
+from trispike.runtime.energy import Estimate, Profile, estimate_energy, load_profile
+from trispike.runtime.engine import Progress, Recording, Result
+from trispike.runtime.engines import build_engine
+from trispike.runtime.ledger import Ledger
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from trispike.export import Proof
+
+Array: TypeAlias = npt.NDArray[Any]
+
+PROOF_SAMPLES = 32
+"""Samples of which every spike is compared after a conversion, unless more are asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Conversion:
+    """A folded network, and the proof that it behaves like its module."""
+
+    network: FloatNetwork
+    proof: Proof
+
+
+def convert(
+    module: nn.Module,
+    example_input: Any,
+    *,
+    steps: int,
+    encoding: Encoding | None = None,
+    mean: Array | float = 0.0,
+    std: Array | float = 1.0,
+    proof_samples: int = PROOF_SAMPLES,
+    data_description: str = "given data",
+    progress: Progress | None = None,
+) -> Conversion:
+    """Fold a trained module into a float network, and prove the two equal on the given data.
+
+    Args:
+        module: Built of affine layers and of neurons of ``trispike.nn``, or of classes made known
+            with ``trispike.export.register_neuron``.
+        example_input: Raw data, array or tensor: (N, C, H, W) or (N, F) for direct input,
+            (N, T, C, H, W) or (N, T, F) for frames. Its shape is the network's, and its first
+            ``proof_samples`` samples are what the proof runs on.
+        steps: T.
+        encoding: How the data enter; by default read from the number of axes, where (N, a, b) is
+            refused as ambiguous.
+        mean: Subtracted from the data before they enter the module, scalar or (C, 1, 1); becomes
+            part of the network's input.
+        std: Divides the data, after the mean.
+        proof_samples: How many samples to compare; at least 1.
+        data_description: Where the data come from, for the record.
+        progress: Called with the number of proved samples since the last call.
+
+    Raises:
+        UnsupportedError: A part of the module has no exact form.
+        FoldingError: The folded network does not behave like the module.
+        InvalidDataError: The data do not fit the module.
+    """
+    # Here, because everything after a conversion works without torch.
+    from trispike.export import prove, trace  # noqa: PLC0415
+
+    data = np.asarray(example_input)
+    if encoding is None:
+        encoding = _encoding_of(data, steps)
+    shape = data.shape[1 if encoding == "direct" else 2 :]
+    if not len(data) or len(shape) not in (1, 3) or proof_samples < 1:
+        raise InvalidDataError(
+            "example_input",
+            got=f"shape {data.shape} and proof_samples {proof_samples}",
+            expected="at least one sample of shape (C, H, W) or (F,), with T in front for frames",
+            fix="Pass a batch of real data.",
+        )
+    provenance = getattr(module, "provenance", None)
+    recorded = {} if provenance is None else {"checkpoint": _plain(provenance)}
+    traced = trace(
+        module, shape, steps=steps, encoding=encoding, mean=mean, std=std, provenance=recorded
+    )
+    proof = prove(
+        module, traced, data[:proof_samples], description=data_description, progress=progress
+    )
+    proof.check()
+    return Conversion(network=traced.network, proof=proof)
+
+
+def _encoding_of(data: Array, steps: int) -> Encoding:
+    if data.ndim in (2, 4):
+        return "direct"
+    if data.ndim == 5 and data.shape[1] == steps:
+        return "frames"
+    raise InvalidDataError(
+        "example_input",
+        got=f"shape {data.shape} for {steps} steps",
+        expected="(N, C, H, W) or (N, F), or (N, T, C, H, W) with T = steps",
+        fix="State the encoding: encoding='direct', 'frames' or 'spikes'.",
+    )
+
+
+def _plain(provenance: Any) -> dict[str, Any]:
+    from dataclasses import asdict  # noqa: PLC0415
+
+    return asdict(provenance)
+
+
+def simulate(
+    network: Network,
+    data: Array,
+    labels: Array | None = None,
+    *,
+    engine: str = "reference",
+    record: Recording = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Result:
+    """Run data through a network.
+
+    Args:
+        network: An integer network, or a float one on the reference engine.
+        data: Raw data, as ``network.input.encode`` takes them.
+        labels: (N,) classes, for the accuracy.
+        engine: ``"reference"`` or ``"lava"``.
+        record: Population name to traces out of "s", "i", "c", "v"; "all" for everything.
+        progress: Called with the number of samples finished since the last call.
+        options: Passed to the engine: ``strict``, ``timeout`` (lava), ``batch_size`` (reference).
+    """
+    built = build_engine(engine, network, **options)
+    return built.run(data, labels, record=record, progress=progress)
+
+
+def estimate(
+    run: Result | Ledger,
+    *,
+    hardware: str | PathLike[str] | Profile = "loihi1",
+    assumptions: Mapping[str, float] | None = None,
+) -> Estimate:
+    """Price the events of a run.
+
+    Args:
+        run: What :func:`simulate` returned, or its ledger.
+        hardware: Name of a profile, path of a profile file, or a profile.
+        assumptions: Prices in pJ by event, where the profile has none or another.
+    """
+    profile = hardware if isinstance(hardware, Profile) else load_profile(hardware)
+    ledger = run.ledger if isinstance(run, Result) else run
+    return estimate_energy(ledger, profile, assumptions)

@@ -1,0 +1,53 @@
+"""Engines by name."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable
+from typing import Any
+
+from trispike.errors import InvalidDataError
+from trispike.network import Network
+from trispike.runtime.engine import Engine
+from trispike.runtime.lava_engine import LavaEngine
+from trispike.runtime.reference import ReferenceEngine
+
+ENGINES: dict[str, Callable[..., Engine]] = {
+    ReferenceEngine.name: ReferenceEngine,
+    LavaEngine.name: LavaEngine,
+}
+"""The reference first: it defines what the others have to equal."""
+
+_PACKAGES = {ReferenceEngine.name: "numpy", LavaEngine.name: "lava-nc"}
+
+
+def build_engine(name: str, network: Network, **options: Any) -> Engine:
+    """An engine for a network.
+
+    Args:
+        name: A key of :data:`ENGINES`.
+        network: What it shall run.
+        options: Passed to the engine's constructor.
+
+    Raises:
+        InvalidDataError: Unknown name.
+        MissingDependencyError: The engine needs a package that is not installed.
+        UnsupportedError: The engine cannot run this network.
+    """
+    if name not in ENGINES:
+        raise InvalidDataError(
+            f"engine {name!r}",
+            got="an unknown name",
+            expected="one of " + ", ".join(ENGINES),
+            fix="Choose one of these.",
+        )
+    return ENGINES[name](network, **options)
+
+
+def engine_version(name: str) -> str:
+    """What an engine computes with, ``"numpy 1.26.4"``."""
+    package = _PACKAGES[name]
+    try:
+        return f"{package} {importlib.metadata.version(package)}"
+    except importlib.metadata.PackageNotFoundError:
+        return f"{package} (not installed)"

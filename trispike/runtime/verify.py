@@ -1,0 +1,181 @@
+"""Are two engines equal? Every spike, every state, every logit and every count."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from trispike.errors import InvalidDataError
+from trispike.network import Network, digest
+from trispike.runtime.engine import TRACES, Result
+from trispike.runtime.engines import build_engine, engine_version
+
+Array: TypeAlias = npt.NDArray[Any]
+
+RECORD_BYTES = 1 << 30
+"""Memory for the recorded traces of one engine; more samples are compared in several runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """The first place at which two engines differ."""
+
+    engine: str
+    """The engine that differs from the first one."""
+    what: str
+    """Trace of a population ("conv1.v"), "logits", or an entry of the ledger."""
+    sample: int | None = None
+    step: int | None = None
+    index: tuple[int, ...] | None = None
+    """Neuron, or class."""
+    expected: float | None = None
+    """Value in the first engine."""
+    got: float | None = None
+    """Value in the engine that differs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """What was compared, with what, and how it came out."""
+
+    equal: bool
+    engines: dict[str, str]
+    """Name to version; the first is the one that the others were compared with."""
+    network_sha256: str
+    """Of everything that the network computes with."""
+    data_sha256: str
+    """Of the raw data."""
+    samples: int
+    populations: int
+    traces: tuple[str, ...]
+    """What was compared of each population, at every step."""
+    values_compared: int
+    """Per pair of engines."""
+    first_difference: Difference | None
+    seconds: dict[str, float]
+    """Wall-clock time per engine, recording included."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return asdict(self)
+
+
+def verify(
+    network: Network,
+    data: Array,
+    engines: Sequence[str] = ("reference", "lava"),
+    *,
+    progress: Callable[[int], None] | None = None,
+    **options: Any,
+) -> Certificate:
+    """Run the same samples through several engines and compare everything.
+
+    Args:
+        network: An integer network.
+        data: Raw data, as ``network.input.encode`` takes them.
+        engines: Names; the others are compared with the first.
+        progress: Called with samples finished, over all engines together.
+        options: Passed to every engine (``strict``).
+
+    Raises:
+        InvalidDataError: The data do not fit, or fewer than two engines are named.
+        MissingDependencyError: An engine's package is not installed.
+    """
+    if len(set(engines)) < 2:
+        raise InvalidDataError(
+            "engines",
+            got=", ".join(engines) or "none",
+            expected="at least two different names",
+            fix="Name the engines to compare, the trusted one first.",
+        )
+    data = np.asarray(data)
+    built = {name: build_engine(name, network, **options) for name in dict.fromkeys(engines)}
+    per_sample = sum(
+        p.size * network.steps * (1 + 8 * (len(TRACES) - 1)) for p in network.populations.values()
+    )
+    chunk = max(1, RECORD_BYTES // max(1, per_sample))
+    seconds = dict.fromkeys(built, 0.0)
+    compared = 0
+    difference: Difference | None = None
+    for first in range(0, len(data), chunk):
+        part = data[first : first + chunk]
+        trusted: Result | None = None
+        for name, engine in built.items():
+            result = engine.run(part, record="all", progress=progress)
+            seconds[name] += result.seconds
+            if trusted is None:
+                trusted = result
+                compared += _size(result)
+            else:
+                difference = difference or _difference(network, trusted, result, first)
+        if difference:
+            break
+    return Certificate(
+        equal=difference is None,
+        engines={name: engine_version(name) for name in built},
+        network_sha256=digest(network),
+        data_sha256=_data_digest(data),
+        samples=len(data),
+        populations=len(network.populations),
+        traces=TRACES,
+        values_compared=compared,
+        first_difference=difference,
+        seconds=seconds,
+    )
+
+
+def _size(result: Result) -> int:
+    traces = sum(a.size for traces in result.records.values() for a in traces.values())
+    return traces + result.step_logits.size
+
+
+def _difference(network: Network, a: Result, b: Result, first: int) -> Difference | None:
+    """The earliest difference in the order in which values are computed."""
+    candidates = []
+    for order, name in enumerate(network.order):
+        for trace in ("i", "c", "v", "s"):
+            found = _first_unequal(a.records[name][trace], b.records[name][trace])
+            if found:
+                candidates.append((found[0], found[1], order, f"{name}.{trace}", found))
+    found = _first_unequal(a.step_logits, b.step_logits)
+    if found:
+        candidates.append((found[0], found[1], len(network.order), "logits", found))
+    if candidates:
+        sample, step, _, what, index = min(candidates, key=lambda c: c[:3])
+        ours, theirs = (_value(result, what, index) for result in (a, b))
+        return Difference(
+            engine=b.engine,
+            what=what,
+            sample=first + sample,
+            step=step,
+            index=index[2:],
+            expected=ours,
+            got=theirs,
+        )
+    entries = a.ledger.differences(b.ledger)
+    return Difference(engine=b.engine, what=f"ledger: {entries[0]}") if entries else None
+
+
+def _first_unequal(a: Array, b: Array) -> tuple[int, ...] | None:
+    """Index of the first element that differs, sample and step first."""
+    if np.array_equal(a, b):
+        return None
+    return tuple(int(n) for n in np.argwhere(a != b)[0])
+
+
+def _value(result: Result, what: str, index: tuple[int, ...]) -> float:
+    if what == "logits":
+        return float(result.step_logits[index])
+    population, trace = what.rsplit(".", 1)
+    return float(result.records[population][trace][index])
+
+
+def _data_digest(data: Array) -> str:
+    sha = hashlib.sha256(f"{data.dtype.str}{data.shape}".encode())
+    sha.update(np.ascontiguousarray(data).tobytes())
+    return sha.hexdigest()
