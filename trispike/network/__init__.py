@@ -11,6 +11,7 @@ from trispike.network.network import (
 )
 from trispike.network.neuron import FixedPointNeuron, Neuron, State, Step
 from trispike.network.storage import digest, equal, load, save
+from trispike.network.summary import describe, summary
 from trispike.network.synapses import dense_macs, expanded, fan_out, synapse_count
 
 __all__ = [
@@ -30,11 +31,13 @@ __all__ = [
     "Step",
     "SumPool",
     "dense_macs",
+    "describe",
     "digest",
     "equal",
     "expanded",
     "fan_out",
     "load",
     "save",
+    "summary",
     "synapse_count",
 ]

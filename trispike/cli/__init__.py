@@ -1,0 +1,5 @@
+"""The command line: ``trispike``."""
+
+from trispike.cli.app import main
+
+__all__ = ["main"]

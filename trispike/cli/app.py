@@ -1,0 +1,49 @@
+"""The commands, in the order in which a user meets them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from trispike import __version__
+from trispike.cli.convert import convert
+from trispike.cli.demo import demo
+from trispike.cli.doctor import doctor
+from trispike.cli.estimate import estimate
+from trispike.cli.inspect import inspect
+from trispike.cli.quantize import quantize
+from trispike.cli.simulate import simulate
+from trispike.cli.verify import verify
+
+app = typer.Typer(
+    name="trispike",
+    help="Ternary spiking networks from a PyTorch checkpoint to a Loihi-style deployment.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"trispike {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Ternary spiking networks from a PyTorch checkpoint to a Loihi-style deployment."""
+
+
+for command in (convert, quantize, inspect, simulate, estimate, verify, demo, doctor):
+    app.command()(command)
+
+
+def main() -> None:
+    """Entry point of the ``trispike`` command."""
+    app()

@@ -1,0 +1,115 @@
+"""``trispike doctor``: what is installed, what is missing, and the command that mends it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import sys
+from dataclasses import asdict, dataclass
+
+import typer
+from rich.table import Table
+
+from trispike import __version__
+from trispike.cli.console import FAILED, DebugFlag, JsonFlag, command, out, print_json
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """A package that trispike uses."""
+
+    package: str
+    purpose: str
+    fix: str
+    optional: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """How one requirement is met."""
+
+    package: str
+    purpose: str
+    version: str | None
+    ok: bool
+    problem: str | None
+    fix: str | None
+
+
+REQUIREMENTS = (
+    Requirement("numpy", "everything", "pip install 'numpy<2'", optional=False),
+    Requirement("safetensors", "network files", "pip install safetensors", optional=False),
+    Requirement("torch", "convert", "pip install 'trispike[torch]'"),
+    Requirement("lava-nc", "simulate and verify --engine lava", ""),
+    Requirement("scikit-learn", "the digits data set, demo", "pip install scikit-learn"),
+)
+
+
+@command
+def doctor(as_json: JsonFlag = False, debug: DebugFlag = False) -> None:
+    """Show what is installed, what is missing, and the command that mends it."""
+    findings = [_check(requirement) for requirement in REQUIREMENTS]
+    broken = [f for f in findings if not f.ok and f.version is not None]
+    missing_core = [
+        f for f, r in zip(findings, REQUIREMENTS, strict=True) if not f.ok and not r.optional
+    ]
+    if as_json:
+        print_json(
+            {
+                "trispike": __version__,
+                "python": platform.python_version(),
+                "ok": not broken and not missing_core,
+                "packages": [asdict(f) for f in findings],
+            }
+        )
+    else:
+        _print(findings)
+    if broken or missing_core:
+        raise typer.Exit(FAILED)
+
+
+def _check(requirement: Requirement) -> Finding:
+    if requirement.package == "lava-nc":
+        return _check_lava(requirement)
+    version = _version(requirement.package)
+    return Finding(
+        requirement.package,
+        requirement.purpose,
+        version,
+        ok=version is not None,
+        problem=None if version else "not installed",
+        fix=None if version else requirement.fix,
+    )
+
+
+def _check_lava(requirement: Requirement) -> Finding:
+    from trispike.errors import MissingDependencyError
+    from trispike.targets.lava.requirements import check_lava
+
+    version, problem, fix = _version("lava-nc"), None, None
+    try:
+        check_lava()
+    except MissingDependencyError as error:
+        problem, fix = error.got, error.fix
+    return Finding("lava-nc", requirement.purpose, version, problem is None, problem, fix)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _print(findings: list[Finding]) -> None:
+    out.print(f"trispike {__version__}, Python {platform.python_version()} on {sys.platform}")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("package", "version", "", "needed for"):
+        table.add_column(title)
+    for finding in findings:
+        state = "[green]ok[/]" if finding.ok else f"[red]{finding.problem}[/]"
+        table.add_row(finding.package, finding.version or "-", state, finding.purpose)
+    out.print(table)
+    for finding in findings:
+        if finding.fix:
+            out.print(f"{finding.package}: {finding.fix}", markup=False, soft_wrap=True)
