@@ -2,10 +2,11 @@
 
 ```python
 module = trispike.load_checkpoint("net.pth", "ctsn-resnet19", steps=4)
-conversion = trispike.convert(module, images, steps=4)
+conversion = trispike.convert(module, images)
 quantization = trispike.quantize(conversion.network, images, labels)
 result = trispike.simulate(quantization.network, images, labels, engine="lava")
 estimate = trispike.estimate(result, hardware="loihi1")
+certificate = trispike.verify(quantization.network, images)
 ```
 """
 
@@ -50,7 +51,7 @@ def convert(
     module: nn.Module,
     example_input: Any,
     *,
-    steps: int,
+    steps: int | None = None,
     encoding: Encoding | None = None,
     mean: Array | float = 0.0,
     std: Array | float = 1.0,
@@ -66,7 +67,7 @@ def convert(
         example_input: Raw data, array or tensor: (N, C, H, W) or (N, F) for direct input,
             (N, T, C, H, W) or (N, T, F) for frames. Its shape is the network's, and its first
             ``proof_samples`` samples are what the proof runs on.
-        steps: T.
+        steps: T; by default the module's own attribute ``steps``.
         encoding: How the data enter; by default read from the number of axes, where (N, a, b) is
             refused as ambiguous.
         mean: Subtracted from the data before they enter the module, scalar or (C, 1, 1); becomes
@@ -85,6 +86,14 @@ def convert(
     from trispike.export import prove, trace  # noqa: PLC0415
 
     data = np.asarray(example_input)
+    steps = getattr(module, "steps", None) if steps is None else steps
+    if not isinstance(steps, int) or steps < 1:
+        raise InvalidDataError(
+            "steps",
+            got=repr(steps),
+            expected="the number of time steps, at least 1",
+            fix="Pass steps=T; no module states it unless it has an attribute of that name.",
+        )
     if encoding is None:
         encoding = _encoding_of(data, steps)
     shape = data.shape[1 if encoding == "direct" else 2 :]
@@ -152,18 +161,39 @@ def simulate(
 
 
 def estimate(
-    run: Result | Ledger,
+    what: Network | Result | Ledger,
+    data: Array | None = None,
+    labels: Array | None = None,
     *,
     hardware: str | PathLike[str] | Profile = "loihi1",
     assumptions: Mapping[str, float] | None = None,
+    engine: str = "reference",
+    progress: Progress | None = None,
 ) -> Estimate:
-    """Price the events of a run.
+    """Count the events of a network on data and price them.
 
     Args:
-        run: What :func:`simulate` returned, or its ledger.
+        what: A network; or a finished run (what :func:`simulate` returned, or its ledger), which
+            is priced as it is.
+        data: With a network: raw data.
+        labels: With a network: (N,) classes.
         hardware: Name of a profile, path of a profile file, or a profile.
         assumptions: Prices in pJ by event, where the profile has none or another.
+        engine: With a network: what runs it.
+        progress: With a network: called with the number of samples finished since the last call.
+
+    Raises:
+        InvalidDataError: A network without data, an unknown profile or event.
     """
     profile = hardware if isinstance(hardware, Profile) else load_profile(hardware)
-    ledger = run.ledger if isinstance(run, Result) else run
+    if isinstance(what, Network):
+        if data is None:
+            raise InvalidDataError(
+                "estimate",
+                got="a network without data",
+                expected="data to count events on",
+                fix="Pass data, or the result of simulate.",
+            )
+        what = simulate(what, data, labels, engine=engine, progress=progress)
+    ledger = what.ledger if isinstance(what, Result) else what
     return estimate_energy(ledger, profile, assumptions)

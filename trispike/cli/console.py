@@ -22,7 +22,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 DONE, FAILED, WRONG_USE = 0, 1, 2
 """Exit codes."""
 
-out = Console(highlight=False)
+PIPE_WIDTH = 120
+"""Columns of a table that goes to a file or a pipe, where the terminal's width means nothing."""
+
+out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 """Results, on stdout."""
 
 err = Console(stderr=True, highlight=False)

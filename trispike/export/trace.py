@@ -38,7 +38,8 @@ class TracedPopulation:
     """A population, and the module that it was made from."""
 
     name: str
-    """Name of the population: the module's path, with @2 for its second call."""
+    """Name of the population: the module's path without a leading "model.", with @2 for its
+    second call."""
     path: str
     """Path of the module inside the traced one."""
     call: int
@@ -244,7 +245,8 @@ class _Walk:
             )
         value = _arranged(x, path)
         earlier = sum(p.path == path for p in self.traced)
-        name = path.replace("+", "_").replace("#", "_") or "neuron"
+        # The published checkpoints wrap every model in one called "model".
+        name = path.removeprefix("model.") or "neuron"
         if earlier:
             name += f"@{earlier + 1}"
         neuron = dataclasses.replace(adapted.neuron, bias=adapted.neuron.bias + value.bias)

@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from trispike.network import Connection, FixedPointNeuron, IntegerNetwork, Step
+from trispike.network.network import PAYLOAD_LIMIT
+from trispike.targets.lava.kernels import compile_connection
 from trispike.targets.lava.memory import shared_zeros
 from trispike.targets.lava.schedule import Schedule
 
@@ -111,6 +113,12 @@ class _Arrivals:
             for source, latency in zip(connection.sources, latencies, strict=True):
                 latest[source] = max(latest.get(source, 1), latency)
         self.sources = tuple(latest)
+        self._kernels = {
+            label: compile_connection(
+                connection, network.source_shape(connection), _payload(network, connection)
+            )
+            for label, connection, _ in self.connections
+        }
         self._shapes = {source: network.shape_of(source) for source in latest}
         # _lines[source][w - 1]: what the source fired w chip steps ago.
         self._lines = {
@@ -141,11 +149,16 @@ class _Arrivals:
             if counter:
                 for payload in arrived:
                     counter.add_arrival(label, t, payload)
-            summed = arrived[0].astype(np.int64)
-            for payload in arrived[1:]:
-                summed += payload
-            total += connection.current(summed).reshape(total.shape)
+            summed = arrived[0][0]
+            if len(arrived) > 1:
+                summed = sum((payload[0].astype(np.int32) for payload in arrived[1:]), summed)
+            total += self._kernels[label](summed).reshape(total.shape)
         return total
+
+
+def _payload(network: IntegerNetwork, connection: Connection) -> int:
+    """Largest magnitude of the sum of a connection's sources: graded input, ternary spikes."""
+    return sum(PAYLOAD_LIMIT if s == network.input.name else 1 for s in connection.sources)
 
 
 class PopulationProgram:

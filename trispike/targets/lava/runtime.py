@@ -55,11 +55,14 @@ POLL_SECONDS = 0.005
 class Actor(SystemProcess):
     """One OS process of Lava, which reports how it ended."""
 
-    def __init__(self, name: str, build: Callable[[], Any]) -> None:
+    def __init__(
+        self, name: str, build: Callable[[], Any], blas: threadpoolctl.ThreadpoolController
+    ) -> None:
         super().__init__(name=f"lava-{name}", daemon=True)
         self.label = name
         """Name of the Lava process."""
         self._build = build
+        self._blas = blas
         self.reports, self._reports_out = Pipe(duplex=False)
         """Receives :data:`READY` once, and a traceback if an exception ends the process."""
 
@@ -72,6 +75,8 @@ class Actor(SystemProcess):
     def run(self) -> None:
         """What the child does."""
         _become_child(self._parent_pid)
+        # As many processes as populations already share the cores.
+        self._blas.limit(limits=1)
         try:
             actor = self._build()
             self._reports_out.send(READY)
@@ -101,8 +106,6 @@ def _become_child(parent: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # Whatever Lava prints belongs on stderr.
     os.dup2(2, 1)
-    # As many processes as populations already share the cores.
-    threadpoolctl.threadpool_limits(1, user_api="blas")
     threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
 
 
@@ -115,6 +118,11 @@ def _die_with(parent: int) -> None:
 
 class _Infrastructure(MultiProcessing):
     """Starts :class:`Actor` processes, with channels in anonymous memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # Once for all children, because it looks through all libraries of the process.
+        self._blas = threadpoolctl.ThreadpoolController().select(user_api="blas")
 
     def start(self) -> None:
         """Nothing: Lava would start a server process for named shared memory."""
@@ -138,7 +146,7 @@ class _Infrastructure(MultiProcessing):
 
     def add_actor(self, name: str, build: Callable[[], Any]) -> None:
         """Fork a process that builds something and starts it."""
-        actor = Actor(name, build)
+        actor = Actor(name, build, self._blas)
         # Before it starts: if anything interrupts the fork, the end still knows of it.
         self._actors.append(actor)
         actor.start()
