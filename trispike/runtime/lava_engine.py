@@ -93,7 +93,7 @@ class LavaEngine:
             for name, traces in wanted.items()
         }
         capacity = max(1, min(samples, MEMORY_BYTES // _bytes_per_sample(network, wanted)))
-        start = time.perf_counter()
+        seconds = 0.0
         if samples:
             with self._session(
                 network,
@@ -103,6 +103,7 @@ class LavaEngine:
                 timeout=self.timeout,
                 strict=self.strict,
             ) as session:
+                start = time.perf_counter()
                 for first in range(0, samples, capacity):
                     batch = slice(first, min(first + capacity, samples))
                     stream = session.stream(encoded[batch], progress)
@@ -110,12 +111,13 @@ class LavaEngine:
                     for name, traces in stream.records.items():
                         for trace, values in traces.items():
                             records[name][trace][batch] = values
+                seconds = time.perf_counter() - start
         return Result(
             logits=np.einsum("ntk,t->nk", step_logits, network.readout.weights),
             step_logits=step_logits,
             scale=network.readout.scale,
             ledger=counter.ledger(),
-            seconds=time.perf_counter() - start,
+            seconds=seconds,
             engine=self.name,
             labels=labels,
             records=records,

@@ -1,6 +1,7 @@
 """A session always ends: with the right error, soon, and without a process left behind."""
 
 import contextlib
+import gc
 import logging
 import multiprocessing
 import os
@@ -10,6 +11,7 @@ import sys
 import textwrap
 import threading
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +90,32 @@ def test_two_sessions_at_once():
         with two:
             np.testing.assert_array_equal(two.stream(inputs).step_logits, first)
         np.testing.assert_array_equal(one.stream(inputs).step_logits, first)
+
+
+def test_in_a_thread():
+    """Signals and forks of a thread that is not the main one."""
+    session, inputs = opened(3)
+    got = []
+
+    def work():
+        with session:
+            got.append(session.stream(inputs))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join(9)
+    assert len(got) == 1
+
+
+def test_memory_is_given_back():
+    """Lava keeps every process in a global list; the session takes its own out of it."""
+    session, inputs = opened(3)
+    with session:
+        session.stream(inputs)
+    program = weakref.ref(session._populations["first"])
+    del session
+    gc.collect()
+    assert program() is None
 
 
 def test_an_exception_in_a_process_comes_with_its_traceback(monkeypatch):

@@ -17,6 +17,9 @@ from trispike.network import Connection, Conv2d, Dense, FixedPointNeuron, Identi
 from trispike.network.fixed_point import DECAY_ONE  # noqa: E402
 from trispike.targets.lava.processes.parts import ConnectionProcess, NeuronProcess  # noqa: E402
 
+# Lava itself starts the processes here, and it warns, depending on what else is installed.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
 STEPS = 12
 CONFIG = lava.Loihi2SimCfg(select_tag="fixed_pt")
 

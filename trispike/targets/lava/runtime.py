@@ -15,6 +15,7 @@ import signal
 import threading
 import time
 import traceback
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, Pipe, wait
@@ -42,13 +43,16 @@ from trispike.targets.lava.memory import AnonymousMemory
 CHANNEL_SIZE = 2
 """Messages that a channel holds. All processes keep step, so at most one is under way."""
 
+START_SECONDS = 120.0
+"""How long starting the processes may take."""
+
 READY = "ready"
 """Report of a process that has been built."""
 
 EXPLAIN_SECONDS = 2.0
 """How long a failure waits for a child that knows its reason."""
 
-POLL_SECONDS = 0.005
+POLL_SECONDS = 0.01
 """How often a wait looks whether Lava has answered; the death of a child ends it at once."""
 
 
@@ -74,10 +78,10 @@ class Actor(SystemProcess):
 
     def run(self) -> None:
         """What the child does."""
-        _become_child(self._parent_pid)
-        # As many processes as populations already share the cores.
-        self._blas.limit(limits=1)
         try:
+            _become_child(self._parent_pid)
+            # As many processes as populations already share the cores.
+            self._blas.limit(limits=1)
             actor = self._build()
             self._reports_out.send(READY)
             actor.start()
@@ -104,8 +108,9 @@ def _become_child(parent: int) -> None:
     # Ctrl-C is the parent's to handle; it kills the children.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    # Whatever Lava prints belongs on stderr.
-    os.dup2(2, 1)
+    # Whatever Lava prints belongs on stderr, if there is one.
+    with contextlib.suppress(OSError):
+        os.dup2(2, 1)
     threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
 
 
@@ -187,7 +192,7 @@ class LavaRun:
     Args:
         process: Any of the connected processes.
         run_config: Selects the process models.
-        seconds: Limit for compiling and starting; None: no limit.
+        seconds: Limit for compiling and starting.
 
     Raises:
         EngineError: A process failed to start.
@@ -195,17 +200,18 @@ class LavaRun:
     """
 
     def __init__(
-        self, process: AbstractProcess, run_config: RunConfig, *, seconds: float | None = None
+        self, process: AbstractProcess, run_config: RunConfig, *, seconds: float = START_SECONDS
     ) -> None:
         require_fork()
-        deadline = None if seconds is None else time.monotonic() + seconds
-        with quiet_logging():
+        deadline = time.monotonic() + seconds
+        with quiet_lava():
             executable = Compiler({"pypy_channel_size": CHANNEL_SIZE}).compile(process, run_config)
         self._runtime = _Runtime(executable, ActorType.MultiProcessing)
         processes = list(executable.process_list)
         self._end = weakref.finalize(self, _end, self._runtime, processes, os.getpid())
         try:
-            self._runtime.build()
+            with quiet_lava():
+                self._runtime.build()
             waiting = {actor.label for actor in self._runtime.actors}
             while waiting:
                 waiting -= self._watch()
@@ -367,12 +373,18 @@ def _end(runtime: _Runtime, processes: list[Any], owner: int) -> None:
 
 
 @contextlib.contextmanager
-def quiet_logging() -> Iterator[None]:
-    """Take away the handlers that Lava's compiler adds to loggers."""
+def quiet_lava() -> Iterator[None]:
+    """Undo what Lava does to loggers, and keep its warnings from the user.
+
+    It adds handlers to the root logger and to its own, and uses networkx in ways that warn. Python
+    >= 3.12 warns of forks in a process with threads, such as those of BLAS, which no child uses.
+    """
     loggers = [logging.getLogger(), logging.getLogger("lava.magma.compiler.compiler")]
     before = [list(logger.handlers) for logger in loggers]
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         for logger, handlers in zip(loggers, before, strict=True):
             logger.handlers[:] = handlers

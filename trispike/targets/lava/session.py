@@ -29,7 +29,7 @@ from trispike.targets.lava.program import (
     PopulationProgram,
     ReadoutProgram,
 )
-from trispike.targets.lava.runtime import LavaRun, quiet_logging
+from trispike.targets.lava.runtime import START_SECONDS, LavaRun, quiet_lava
 from trispike.targets.lava.schedule import schedule
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -114,11 +114,13 @@ class LavaSession:
 
     def __enter__(self) -> LavaSession:
         """Compile and start the processes."""
+        seconds = START_SECONDS
         if self.timeout is not None:
             self._deadline = time.monotonic() + self.timeout
-        with quiet_logging():
+            seconds = min(seconds, self.timeout)
+        with quiet_lava():
             process = self._wire()
-        self._run = LavaRun(process, PipelineConfig(select_tag="fixed_pt"), seconds=self.timeout)
+        self._run = LavaRun(process, PipelineConfig(select_tag="fixed_pt"), seconds=seconds)
         return self
 
     def __exit__(
