@@ -495,12 +495,21 @@ def test_saving_leaves_a_whole_file_or_none(small, tmp_path, monkeypatch):
     save_checkpoint(model, path)
     before = path.read_bytes()
 
-    def fail(_, file):
-        Path(file).write_bytes(b"half")
+    def fail(path, content):
+        with path.open("wb") as file:
+            file.write(content[:100])
         raise OSError("disk full")
 
-    monkeypatch.setattr(torch, "save", fail)
+    monkeypatch.setattr(Path, "write_bytes", fail)
     with pytest.raises(OSError, match="disk full"):
         save_checkpoint(model, path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_equal_weights_give_equal_files(suffix, small, tmp_path):
+    files = [tmp_path / f"{name}{suffix}" for name in "ab"]
+    for file in files:
+        save_checkpoint(small("ctsn-resnet8"), file)
+    assert files[0].read_bytes() == files[1].read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -133,7 +134,11 @@ def save_checkpoint(model: SpikeModel, path: str | os.PathLike[str]) -> None:
         if path.suffix == ".safetensors":
             safetensors.torch.save_file(weights, part)
         else:
-            torch.save(weights, part)
+            # Through memory, because a PyTorch file holds the name of the file it is written to,
+            # and equal weights should give equal files.
+            buffer = io.BytesIO()
+            torch.save(weights, buffer)
+            part.write_bytes(buffer.getvalue())
 
 
 def _canonical(tensors: Mapping[str, Tensor], entry: Architecture) -> dict[str, Tensor]:

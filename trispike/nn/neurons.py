@@ -397,7 +397,7 @@ class LIF(SpikingNeuron):
 def _pw(z: Tensor, positive: Tensor | float, negative: Tensor | float) -> Tensor:
     if positive is negative:  # as exact, and half the work
         return positive * z
-    return positive * z.clamp(min=0) + negative * z.clamp(max=0)
+    return torch.where(z >= 0, positive, negative) * z
 
 
 def _is_zero(*values: Tensor | float) -> bool:
