@@ -12,7 +12,8 @@ def test_the_digits_split_is_fixed_stratified_and_disjoint():
     split = load_digits_split()
     assert (split.train.x.shape, split.test.x.shape) == ((1438, 1, 8, 8), (359, 1, 8, 8))
     for samples in split:
-        assert (samples.x.dtype, samples.y.dtype) == (np.float32, np.int64)
+        assert samples.x.dtype == np.float32
+        assert samples.y.dtype == np.int64
         assert (float(samples.x.min()), float(samples.x.max())) == (0.0, 1.0)
         np.testing.assert_array_equal(samples.x * 16, np.round(samples.x * 16))
     shares = np.bincount(split.test.y) / (np.bincount(split.test.y) + np.bincount(split.train.y))
