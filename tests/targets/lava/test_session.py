@@ -5,6 +5,7 @@ import gc
 import logging
 import multiprocessing
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ lava = pytest.importorskip("trispike.targets.lava.imports", reason="Lava is not 
 from trispike.targets.lava import session as session_module  # noqa: E402
 from trispike.targets.lava.processes.pipeline import PopulationModel, with_ports  # noqa: E402
 from trispike.targets.lava.program import PopulationProgram  # noqa: E402
+from trispike.targets.lava.runtime import Actor  # noqa: E402
 from trispike.targets.lava.session import LavaSession  # noqa: E402
 
 ROOT = Path(__file__).parents[3]
@@ -204,6 +206,41 @@ def test_interrupt():
 
     with pytest.raises(KeyboardInterrupt), session:
         session.stream(inputs, progress=interrupt)
+
+
+def test_interrupt_while_ending(monkeypatch):
+    """Ctrl-C waits until all processes are gone."""
+    end = Actor.end
+
+    def interrupted(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        end(self)
+
+    monkeypatch.setattr(Actor, "end", interrupted)
+    session, _ = opened(2)
+    with pytest.raises(KeyboardInterrupt), session:
+        pass
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(8))
+def test_any_signal_at_any_time(seed):
+    """Also while processes are started and ended."""
+    rng = random.Random(seed)
+    victim_signal = [signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM, signal.SIGABRT][seed % 4]
+    session, inputs = opened()
+    session.timeout = 3
+
+    def attack():
+        time.sleep(rng.random())
+        with contextlib.suppress(IndexError, ProcessLookupError):
+            os.kill(int(rng.choice(children_of(os.getpid()))), victim_signal)
+
+    thread = threading.Thread(target=attack)
+    thread.start()
+    with contextlib.suppress(EngineError), session:
+        session.stream(inputs)
+    thread.join()
 
 
 def test_no_run_after_the_end():

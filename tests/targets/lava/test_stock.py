@@ -13,9 +13,11 @@ from lava.proc.io.sink import RingBuffer as Sink  # noqa: E402
 from lava.proc.io.source import RingBuffer as Source  # noqa: E402
 from lava.proc.lif.process import LIF  # noqa: E402
 
+from trispike.errors import EngineError  # noqa: E402
 from trispike.network import Connection, Conv2d, Dense, FixedPointNeuron, Identity, SumPool  # noqa: E402
 from trispike.network.fixed_point import DECAY_ONE  # noqa: E402
 from trispike.targets.lava.processes.parts import ConnectionProcess, NeuronProcess  # noqa: E402
+from trispike.targets.lava.runtime import LavaRun  # noqa: E402
 
 # Lava itself starts the processes here, and it warns, depending on what else is installed.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -168,3 +170,13 @@ def test_strict_threshold_equals_stock_lif_at_the_threshold():
     )
     np.testing.assert_array_equal(stock, mine)
     assert not mine.any()
+
+
+def test_connection_fails_at_a_payload_beyond_its_bound():
+    """Its products are exact up to the payload that it was built for."""
+    connection = Connection(sources=("a",), target="b", operator=Identity(scale=np.int8(1)))
+    source = Source(data=np.array([[1, -2, 5]]))
+    process = ConnectionProcess(connection, (1,), payload=4)
+    source.s_out.connect(process.s_in)
+    with pytest.raises(EngineError, match="a spike of magnitude 5 > 4"):
+        LavaRun(source, CONFIG).steps(3)

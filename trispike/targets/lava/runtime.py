@@ -104,6 +104,23 @@ class Actor(SystemProcess):
             end.close()
 
 
+@contextlib.contextmanager
+def _interrupt_later() -> Iterator[None]:
+    """Hold Ctrl-C back until the end of a block that must not be left half done."""
+    previous = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(previous):
+        yield  # no KeyboardInterrupt is raised here
+        return
+    received: list[Any] = []
+    signal.signal(signal.SIGINT, lambda *details: received.append(details))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+        if received:
+            previous(*received[0])
+
+
 def _become_child(parent: int) -> None:
     # Ctrl-C is the parent's to handle; it kills the children.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -152,9 +169,9 @@ class _Infrastructure(MultiProcessing):
     def add_actor(self, name: str, build: Callable[[], Any]) -> None:
         """Fork a process that builds something and starts it."""
         actor = Actor(name, build, self._blas)
-        # Before it starts: if anything interrupts the fork, the end still knows of it.
-        self._actors.append(actor)
-        actor.start()
+        with _interrupt_later():
+            self._actors.append(actor)
+            actor.start()
 
 
 class _Runtime(Runtime):
@@ -180,10 +197,11 @@ class _Runtime(Runtime):
         return infrastructure.actors if infrastructure else []
 
     def end(self) -> None:
-        """Kill all processes, end the threads of the ports. May be called at any time."""
-        if self._messaging_infrastructure:
-            self._messaging_infrastructure.stop()
-        self.join()
+        """Kill all processes, end the threads of the ports. May be called again."""
+        with _interrupt_later():
+            if self._messaging_infrastructure:
+                self._messaging_infrastructure.stop()
+            self.join()
 
 
 class LavaRun:
@@ -207,8 +225,9 @@ class LavaRun:
         with quiet_lava():
             executable = Compiler({"pypy_channel_size": CHANNEL_SIZE}).compile(process, run_config)
         self._runtime = _Runtime(executable, ActorType.MultiProcessing)
-        processes = list(executable.process_list)
-        self._end = weakref.finalize(self, _end, self._runtime, processes, os.getpid())
+        self._processes = list(executable.process_list)
+        # For those who forget to close.
+        self._end = weakref.finalize(self, _end, self._runtime, self._processes, os.getpid())
         try:
             with quiet_lava():
                 self._runtime.build()
@@ -267,7 +286,10 @@ class LavaRun:
 
     def close(self) -> None:
         """End all processes; does nothing the second time."""
-        self._end()
+        if self._end.alive:
+            _end(self._runtime, self._processes, os.getpid())
+            # Only now: had it been interrupted, it would have to be done again.
+            self._end.detach()
 
     def _watch(self) -> set[str]:
         """Look after the children for a moment.

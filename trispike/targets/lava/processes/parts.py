@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from trispike.network import Connection, FixedPointNeuron, State
+from trispike.network.network import PAYLOAD_LIMIT
 from trispike.targets.lava.imports import (
     CPU,
     AbstractProcess,
@@ -28,24 +29,33 @@ from trispike.targets.lava.imports import (
     requires,
     tag,
 )
+from trispike.targets.lava.kernels import Kernel, compile_connection
 
 
 class ConnectionProcess(AbstractProcess):
     """An integer connection: ternary or graded spikes in, sums out.
 
     As with Lava's own connections, a sum leaves one step after its spikes arrived, or
-    ``connection.delay`` steps later still.
+    ``connection.delay`` steps later still. Several sources are connected to the one port, which
+    adds them up.
 
     Args:
         connection: An integer connection; the names in it are not used.
         source_shape: Shape of the port ``s_in``.
+        payload: Largest magnitude that arrives; the model fails at a larger one.
         name: Name of the process.
     """
 
     def __init__(
-        self, connection: Connection, source_shape: tuple[int, ...], name: str | None = None
+        self,
+        connection: Connection,
+        source_shape: tuple[int, ...],
+        *,
+        payload: int = PAYLOAD_LIMIT,
+        name: str | None = None,
     ) -> None:
-        super().__init__(name=name, connection=connection)
+        kernel = compile_connection(connection, source_shape, payload)
+        super().__init__(name=name, kernel=kernel, payload=payload, delay=connection.delay)
         self.s_in = InPort(shape=source_shape)
         self.a_out = OutPort(shape=connection.output_shape(source_shape))
 
@@ -61,15 +71,19 @@ class ConnectionModel(PyLoihiProcessModel):
 
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
-        self._connection: Connection = proc_params["connection"]
-        self._line: deque[Any] = deque(maxlen=self._connection.delay + 1)
+        self._kernel: Kernel = proc_params["kernel"]
+        self._payload: int = proc_params["payload"]
+        self._line: deque[Any] = deque(maxlen=proc_params["delay"] + 1)
 
     def run_spk(self) -> None:
         """One chip step."""
         full = len(self._line) == self._line.maxlen
         out = self._line[-1] if full else np.zeros(self.a_out._shape, np.int64)
         self.a_out.send(out)
-        self._line.appendleft(self._connection.current(self.s_in.recv()[None])[0])
+        spikes = self.s_in.recv()
+        if max(spikes.max(), -spikes.min()) > self._payload:
+            raise ValueError(f"a spike of magnitude {np.abs(spikes).max()} > {self._payload}")
+        self._line.appendleft(self._kernel(spikes).reshape(self.a_out._shape))
 
 
 class NeuronProcess(AbstractProcess):
