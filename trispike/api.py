@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from trispike.errors import InvalidDataError
+from trispike.errors import InvalidDataError, InvalidSettingError
 from trispike.network import FloatNetwork, Network
 from trispike.network.network import Encoding
-from trispike.runtime.energy import Estimate, Profile, estimate_energy, load_profile
+from trispike.runtime.energy import Estimate, Profile, estimate_energy, load_profile, prices_of
 from trispike.runtime.engine import Progress, Recording, Result
 from trispike.runtime.engines import build_engine
 from trispike.runtime.ledger import Ledger
@@ -81,6 +81,8 @@ def convert(
         UnsupportedError: A part of the module has no exact form.
         FoldingError: The folded network does not behave like the module.
         InvalidDataError: The data do not fit the module.
+        InvalidSettingError: The number of time steps is nowhere stated, or below 1.
+        MissingDependencyError: PyTorch is not installed.
     """
     # Here, because everything after a conversion works without torch.
     from trispike.export import prove, trace  # noqa: PLC0415
@@ -88,7 +90,7 @@ def convert(
     data = np.asarray(example_input)
     steps = getattr(module, "steps", None) if steps is None else steps
     if not isinstance(steps, int) or steps < 1:
-        raise InvalidDataError(
+        raise InvalidSettingError(
             "steps",
             got=repr(steps),
             expected="the number of time steps, at least 1",
@@ -155,6 +157,13 @@ def simulate(
         record: Population name to traces out of "s", "i", "c", "v"; "all" for everything.
         progress: Called with the number of samples finished since the last call.
         options: Passed to the engine: ``strict``, ``timeout`` (lava), ``batch_size`` (reference).
+
+    Raises:
+        InvalidSettingError: An unknown engine.
+        InvalidDataError: Data, labels or recording do not fit the network.
+        UnsupportedError: The engine cannot run this network.
+        SaturationError: A state left its range, in strict mode.
+        MissingDependencyError: The engine needs a package that is not installed.
     """
     built = build_engine(engine, network, **options)
     return built.run(data, labels, record=record, progress=progress)
@@ -183,9 +192,12 @@ def estimate(
         progress: With a network: called with the number of samples finished since the last call.
 
     Raises:
-        InvalidDataError: A network without data, an unknown profile or event.
+        InvalidSettingError: An unknown profile, engine or event, or a negative price.
+        InvalidDataError: A network without data, or nothing was run.
+        FileFormatError: The profile file is not a profile.
     """
     profile = hardware if isinstance(hardware, Profile) else load_profile(hardware)
+    prices_of(profile, assumptions)  # fails before the long part, if it does
     if isinstance(what, Network):
         if data is None:
             raise InvalidDataError(

@@ -4,6 +4,7 @@
 TrispikeError
 ├── InvalidNetworkError       a neuron, population, connection or network breaks a rule of its own
 ├── InvalidDataError          inputs or labels do not fit the network, or hold NaN
+├── InvalidSettingError       a name or number that the caller chose is unknown or out of range
 ├── FileFormatError           a file is not what it should be: truncated, foreign, too new
 │   └── UnsafeFileError       a file would have to execute code to be read
 ├── CheckpointError           a checkpoint's keys or shapes contradict the architecture
@@ -30,6 +31,7 @@ __all__ = [
     "FoldingError",
     "InvalidDataError",
     "InvalidNetworkError",
+    "InvalidSettingError",
     "MissingDependencyError",
     "QuantizationError",
     "SaturationError",
@@ -75,6 +77,10 @@ class InvalidNetworkError(TrispikeError):
 
 class InvalidDataError(TrispikeError):
     """Inputs or labels do not fit the network, or hold values that are not numbers."""
+
+
+class InvalidSettingError(TrispikeError):
+    """A name or number that the caller chose is unknown or out of range; no file is at fault."""
 
 
 class FileFormatError(TrispikeError):

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from trispike import __version__
+from trispike.cli.console import Group
 from trispike.cli.convert import convert
 from trispike.cli.demo import demo
 from trispike.cli.doctor import doctor
@@ -18,10 +19,12 @@ from trispike.cli.verify import verify
 
 app = typer.Typer(
     name="trispike",
+    cls=Group,
     help="Ternary spiking networks from a PyTorch checkpoint to a Loihi-style deployment.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import typer
@@ -13,107 +13,148 @@ from trispike.api import convert as convert_module
 from trispike.cli.console import (
     DebugFlag,
     JsonFlag,
+    OutputOption,
     SamplesOption,
     checked_output,
     command,
     out,
     print_json,
     progress_bar,
+    stage,
 )
-from trispike.errors import InvalidDataError
+from trispike.errors import InvalidDataError, InvalidSettingError
 from trispike.network import describe, save
 from trispike.runtime.data import Data, load_data
+
+if TYPE_CHECKING:
+    from trispike.nn import SpikeModel
 
 DATA_SEED = 0
 """Seed of the random inputs that stand in for data."""
 
+RANDOM_SAMPLES = 4
+"""At most so many of them: they cannot stand for real data anyway."""
+
 
 @command
 def convert(
-    checkpoint: Annotated[Path, typer.Argument(help="A .pth, .pt or .safetensors file.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The network to write.")],
-    arch: Annotated[str, typer.Option(help="Architecture, such as ctsn-resnet19.")],
-    steps: Annotated[int, typer.Option(min=1, help="Time steps T; in no checkpoint.")],
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CHECKPOINT",
+            exists=True,
+            dir_okay=False,
+            help="A .pth, .pt or .safetensors file.",
+        ),
+    ],
+    output: OutputOption,
+    arch: Annotated[str, typer.Option(metavar="NAME", help="Architecture, like ctsn-resnet19.")],
+    steps: Annotated[
+        int, typer.Option(metavar="T", min=1, help="Time steps; no checkpoint tells them.")
+    ],
     form: Annotated[
-        Literal["static", "dynamic"] | None, typer.Option(help="Form of the CTSN neuron.")
+        Literal["static", "dynamic"] | None,
+        typer.Option(help="Form of the CTSN neuron; default: static."),
     ] = None,
-    v_threshold: Annotated[float, typer.Option(help="Effective firing threshold.")] = 0.5,
+    v_threshold: Annotated[
+        float, typer.Option(metavar="V", help="Effective firing threshold.")
+    ] = 0.5,
     tau: Annotated[
-        float | None, typer.Option(help="Leak; default 0.25 (SEW networks: 1), as published.")
+        float | None,
+        typer.Option(metavar="TAU", help="Leak; default: as published, 0.25 (SEW networks: 1)."),
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="Prove equality on these: digits, or a file; default: random inputs."),
+        typer.Option(
+            metavar="DATA",
+            help="Prove equality on these: digits, digits:train, or an .npz, .npy or .safetensors "
+            "file with x; default: random inputs.",
+        ),
     ] = None,
     samples: SamplesOption = PROOF_SAMPLES,
     input_shape: Annotated[
-        str | None, typer.Option(help="C,H,W if it is neither the data's nor the published one.")
+        str | None,
+        typer.Option(metavar="C,H,W", help="If it is neither the data's nor the published one."),
     ] = None,
     mean: Annotated[
-        str, typer.Option(help="Subtracted from raw data; one number, or one per channel.")
+        str,
+        typer.Option(metavar="M", help="Subtracted from the data: a number, or one per channel."),
     ] = "0",
-    std: Annotated[str, typer.Option(help="Divides raw data, after the mean.")] = "1",
+    std: Annotated[
+        str, typer.Option(metavar="S", help="Divides the data, after the mean; likewise.")
+    ] = "1",
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
     """Convert a trained checkpoint to a float network, and prove the two equal spike by spike."""
-    # torch takes seconds to load; the help text does not need it.
-    from trispike.nn import load_checkpoint
-
-    checked_output(output)
+    checked_output(output, checkpoint)
+    shape = None if input_shape is None else _sizes(input_shape)
+    means, stds = _per_channel(mean, "--mean"), _per_channel(std, "--std")
     given = None if data is None else load_data(data).first(samples)
-    shape = _input_shape(input_shape, given)
-    module = load_checkpoint(
-        checkpoint,
-        arch,
-        steps=steps,
-        form=form,
-        v_threshold=v_threshold,
-        tau=tau,
-        input_shape=shape,
-    )
-    direct = module.input_kind == "static"
+    with stage("loading PyTorch and the checkpoint"):
+        module = load_module(
+            checkpoint,
+            arch,
+            steps=steps,
+            form=form,
+            v_threshold=v_threshold,
+            tau=tau,
+            input_shape=shape or (None if given is None else _image_shape(given)),
+        )
     if given is None:
-        full = module.input_shape if direct else (steps, *module.input_shape)
-        # A few, for random inputs cannot stand for the real ones anyway.
-        random = np.random.default_rng(DATA_SEED).normal(size=(min(samples or 4, 4), *full))
-        given = Data(random, None, "random normal inputs")
-    with progress_bar("proving", len(given.x)) as progress:
+        given = _random_inputs(module, samples)
+    with progress_bar("folding and proving", len(given.x)) as progress:
         conversion = convert_module(
             module,
             given.x,
             steps=steps,
-            encoding="direct" if direct else "frames",
-            mean=_per_channel(mean, "--mean"),
-            std=_per_channel(std, "--std"),
+            encoding="direct" if module.input_kind == "static" else "frames",
+            mean=means,
+            std=stds,
             proof_samples=len(given.x),
             data_description=given.name,
             progress=progress,
         )
-    save(conversion.network, output)
     facts = conversion_facts(conversion, output)
+    save(conversion.network, output)
     if as_json:
         print_json(facts)
     else:
         print_conversion(facts)
+        out.print(f"wrote {output}", soft_wrap=True)
 
 
-def conversion_facts(conversion: Conversion, output: Path) -> dict[str, Any]:
+def load_module(checkpoint: Path, arch: str, **settings: Any) -> SpikeModel:
+    """The module of a checkpoint.
+
+    Raises:
+        InvalidSettingError: There is no architecture of that name.
+        TrispikeError: As ``trispike.load_checkpoint``.
+    """
+    # torch takes seconds to load; the help text does not need it.
+    from trispike.nn import ARCHITECTURES, load_checkpoint
+
+    if arch not in ARCHITECTURES:
+        raise InvalidSettingError(
+            "--arch",
+            got=repr(arch),
+            expected="one of " + ", ".join(ARCHITECTURES),
+            fix="Choose the one that was trained.",
+        )
+    return load_checkpoint(checkpoint, arch, **settings)
+
+
+def conversion_facts(conversion: Conversion, output: Path | None) -> dict[str, Any]:
     """What the command reports, as JSON values."""
     network = describe(conversion.network)
-    proof = conversion.proof.to_dict()
-    proof.pop("mismatches")
     return {
-        "output": str(output),
+        "output": None if output is None else str(output),
         "checkpoint": network["provenance"].get("checkpoint"),
-        "steps": network["steps"],
+        **{key: network[key] for key in ("steps", "neurons", "synapses", "network_sha256")},
         "populations": len(network["populations"]),
         "connections": len(network["connections"]),
-        "neurons": network["neurons"],
-        "synapses": network["synapses"],
-        "network_sha256": network["network_sha256"],
-        "unexplained_mismatches": proof["unexplained_mismatches"],
-        "proof": proof,
+        "unexplained_mismatches": conversion.proof.unexplained_mismatches,
+        "proof": conversion.proof.to_dict(),
     }
 
 
@@ -128,27 +169,21 @@ def print_conversion(facts: dict[str, Any]) -> None:
         f"proof on {proof['samples']} samples ({proof['data']}), {proof['precision']}: "
         f"{proof['spikes_compared']:,} neuron-steps compared, {proof['spikes_fired']:,} fired, "
         f"{proof['spike_mismatches']} spike mismatches, "
-        f"[bold]{proof['unexplained_mismatches']} unexplained[/]; "
-        f"logits within {proof['largest_logit_difference']:.1e}"
+        f"{proof['unexplained_mismatches']} unexplained; "
+        f"logits differ by at most {proof['largest_logit_difference']:.1e}"
     )
     if proof["data"].startswith("random"):
-        out.print("[yellow]The proof ran on random inputs; give --data for one on real ones.[/]")
-    out.print(f"wrote {facts['output']}", soft_wrap=True)
+        out.print("The proof ran on random inputs; give --data for real ones.", style="yellow")
 
 
-def _input_shape(text: str | None, given: Data | None) -> tuple[int, int, int] | None:
-    if text is not None:
-        parts = text.replace("x", ",").split(",")
-        if len(parts) != 3 or not all(p.strip().isdigit() and int(p) for p in parts):
-            raise InvalidDataError(
-                "--input-shape",
-                got=repr(text),
-                expected="three positive numbers, C,H,W",
-                fix="For example 3,32,32.",
-            )
-        return int(parts[0]), int(parts[1]), int(parts[2])
-    if given is None:
-        return None
+def _random_inputs(module: SpikeModel, samples: int | None) -> Data:
+    steps = () if module.input_kind == "static" else (module.steps,)
+    shape = (min(samples or RANDOM_SAMPLES, RANDOM_SAMPLES), *steps, *module.input_shape)
+    random = np.random.default_rng(DATA_SEED).normal(size=shape)
+    return Data(random, None, "random normal inputs")
+
+
+def _image_shape(given: Data) -> tuple[int, ...]:
     if given.x.ndim not in (4, 5):
         raise InvalidDataError(
             f"data {given.name!r}",
@@ -156,15 +191,26 @@ def _input_shape(text: str | None, given: Data | None) -> tuple[int, int, int] |
             expected="(N, C, H, W), or (N, T, C, H, W) for frames",
             fix="Reshape the data; the published architectures take images.",
         )
-    channels, height, width = given.x.shape[-3:]
-    return channels, height, width
+    return given.x.shape[-3:]
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    sizes = tuple(int(part) if part.strip().isdecimal() else 0 for part in text.split(","))
+    if len(sizes) != 3 or not all(sizes):
+        raise InvalidSettingError(
+            "--input-shape",
+            got=repr(text),
+            expected="three positive numbers, C,H,W",
+            fix="For example 3,32,32.",
+        )
+    return sizes
 
 
 def _per_channel(text: str, option: str) -> np.ndarray[Any, Any]:
     try:
         values = np.array([float(part) for part in text.split(",")])
     except ValueError:
-        raise InvalidDataError(
+        raise InvalidSettingError(
             option,
             got=repr(text),
             expected="a number, or one per channel, separated by commas",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import nullcontext
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,20 +22,19 @@ from trispike.cli.console import (
     percent,
     print_json,
     progress_bar,
+    stage,
 )
-from trispike.cli.convert import conversion_facts, print_conversion
+from trispike.cli.convert import conversion_facts, load_module, print_conversion
 from trispike.cli.estimate import estimate_facts, print_estimate
-from trispike.cli.quantize import print_quantization, quantization_facts
-from trispike.cli.simulate import print_result, result_facts
-from trispike.cli.verify import print_certificate
+from trispike.cli.quantize import CALIBRATION_SAMPLES, print_quantization, quantization_facts
+from trispike.cli.simulate import print_result, result_facts, run_engine
+from trispike.cli.verify import compare_engines, print_certificate
 from trispike.network import IntegerNetwork, Network, save
 from trispike.quantize import quantize as quantize_network
-from trispike.runtime.data import Split, load_digits_split
+from trispike.runtime.data import load_data
 from trispike.runtime.energy import estimate_energy, load_profile
 from trispike.runtime.engine import Result
-from trispike.runtime.engines import build_engine
 from trispike.runtime.verify import Certificate
-from trispike.runtime.verify import verify as verify_engines
 
 DEMO_ARCHITECTURE = "ctsn-resnet8"
 DEMO_STEPS = 4
@@ -47,7 +46,8 @@ ALLOWED_LOSS = 0.005
 @command
 def demo(
     keep: Annotated[
-        Path | None, typer.Option(help="Folder for the networks; default: they are discarded.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Keep the networks there; default: discard them."),
     ] = None,
     samples: Annotated[
         int, typer.Option(min=1, help="Samples that Lava and the reference are compared on.")
@@ -57,39 +57,37 @@ def demo(
 ) -> None:
     """Take a trained CTSN network from its checkpoint to Lava processes and energy."""
     start = time.perf_counter()
-    with ExitStack() as stack:
-        if keep is None:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trispike-")))
-        else:
-            folder = keep
-            folder.mkdir(parents=True, exist_ok=True)
-        facts = _Demo(folder, samples, quiet=as_json).run()
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() if keep is None else nullcontext(keep) as folder:
+        facts = _Demo(Path(folder), samples, kept=keep is not None, quiet=as_json).run()
     facts["seconds"] = time.perf_counter() - start
     if as_json:
         print_json(facts)
     elif facts["ok"]:
-        out.print(f"\n[bold green]All checks hold[/] ({facts['seconds']:.0f} s).")
+        out.print(f"\nAll checks hold ({facts['seconds']:.0f} s).", style="bold green")
         if keep is not None:
-            out.print(f"The networks are in {keep}.")
+            out.print(f"The networks are in {keep}.", soft_wrap=True)
     if not facts["ok"]:
-        err.print("[bold red]A check failed; see above.[/]")
+        err.print("A check failed; see above.", style="bold red")
         raise typer.Exit(FAILED)
 
 
 class _Demo:
     """The steps, each shown as the command that does the same."""
 
-    def __init__(self, folder: Path, samples: int, *, quiet: bool) -> None:
+    def __init__(self, folder: Path, samples: int, *, kept: bool, quiet: bool) -> None:
         self.float_path = folder / "digits.float.safetensors"
         self.integer_path = folder / "digits.int8.safetensors"
         self.samples = samples
+        self.kept = kept
         self.quiet = quiet
-        self.digits: Split = load_digits_split()
+        self.test = load_data("digits")
 
     def run(self) -> dict[str, Any]:
-        conversion, converted = self._convert()
-        float_result = self._float_accuracy(conversion)
-        integer, quantized = self._quantize(conversion)
+        network, converted = self._convert()
+        float_result = run_engine("reference", network, self.test)
+        integer, quantized = self._quantize(network)
         result = self._simulate(integer, float_result)
         certificate = self._verify(integer)
         estimated = self._estimate(result)
@@ -114,40 +112,34 @@ class _Demo:
 
     def _title(self, words: str, shell: str) -> None:
         if not self.quiet:
-            out.rule(f"[bold]{words}", align="left")
-            out.print(f"[dim]$ trispike {shell}[/]", soft_wrap=True)
+            out.print(f"\n{words}", style="bold")
+            out.print(f"$ trispike {shell}", style="dim", soft_wrap=True)
 
     def _convert(self) -> tuple[Network, dict[str, Any]]:
-        # torch takes seconds to load, and nothing after this step needs it.
-        from trispike.nn import load_checkpoint
-
         self._title(
             "1. convert: fold the checkpoint, and prove that nothing changed",
             f"convert {DEMO_CHECKPOINT} --arch {DEMO_ARCHITECTURE} --steps {DEMO_STEPS} "
-            f"--form static --data digits -o {self.float_path.name}",
+            f"--form static --data digits --samples {len(self.test.x)} -o {self.float_path.name}",
         )
-        test = self.digits.test
-        with as_file(files("trispike") / "demo" / DEMO_CHECKPOINT) as path:
-            module = load_checkpoint(path, DEMO_ARCHITECTURE, steps=DEMO_STEPS, form="static")
-        with progress_bar("proving", len(test.x)) as progress:
+        with (
+            stage("loading PyTorch and the checkpoint"),
+            as_file(files("trispike") / "demo" / DEMO_CHECKPOINT) as path,
+        ):
+            module = load_module(path, DEMO_ARCHITECTURE, steps=DEMO_STEPS, form="static")
+        with progress_bar("folding and proving", len(self.test.x)) as progress:
             conversion = convert_module(
                 module,
-                test.x,
+                self.test.x,
                 steps=DEMO_STEPS,
-                proof_samples=len(test.x),
-                data_description="digits:test",
+                proof_samples=len(self.test.x),
+                data_description=self.test.name,
                 progress=progress,
             )
         save(conversion.network, self.float_path)
-        facts = conversion_facts(conversion, self.float_path)
+        facts = conversion_facts(conversion, self.float_path if self.kept else None)
         if not self.quiet:
-            print_conversion({**facts, "output": self.float_path.name})
+            print_conversion(facts)
         return conversion.network, facts
-
-    def _float_accuracy(self, network: Network) -> Result:
-        test = self.digits.test
-        with progress_bar("float network", len(test.x)) as progress:
-            return build_engine("reference", network).run(test.x, test.y, progress=progress)
 
     def _quantize(self, network: Network) -> tuple[IntegerNetwork, dict[str, Any]]:
         self._title(
@@ -155,23 +147,24 @@ class _Demo:
             f"quantize {self.float_path.name} --calibration digits:train "
             f"-o {self.integer_path.name}",
         )
-        train = self.digits.train
-        x, y = train.x[:256], train.y[:256]
-        with progress_bar("quantizing", len(x)) as progress:
-            quantization = quantize_network(network, x, y, progress=progress)
+        calibration = load_data("digits:train").first(CALIBRATION_SAMPLES)
+        with progress_bar("quantizing", len(calibration.x)) as progress:
+            quantization = quantize_network(
+                network, calibration.x, calibration.y, progress=progress
+            )
         save(quantization.network, self.integer_path)
         if not self.quiet:
             print_quantization(quantization)
-        return quantization.network, quantization_facts(quantization, self.integer_path)
+        return quantization.network, quantization_facts(
+            quantization, self.integer_path if self.kept else None
+        )
 
     def _simulate(self, network: IntegerNetwork, float_result: Result) -> Result:
         self._title(
             "3. simulate: the held-out digits on the reference engine",
             f"simulate {self.integer_path.name} --data digits",
         )
-        test = self.digits.test
-        with progress_bar("simulating", len(test.x)) as progress:
-            result = build_engine("reference", network).run(test.x, test.y, progress=progress)
+        result = run_engine("reference", network, self.test)
         if not self.quiet:
             print_result(result)
             out.print(
@@ -186,9 +179,8 @@ class _Demo:
             f"verify {self.integer_path.name} --data digits --engines reference,lava "
             f"--samples {self.samples}",
         )
-        x = self.digits.test.x[: self.samples]
-        with progress_bar("verifying", 2 * len(x)) as progress:
-            certificate = verify_engines(network, x, ("reference", "lava"), progress=progress)
+        given = self.test.first(self.samples)
+        certificate = compare_engines(network, given, ("reference", "lava"))
         if not self.quiet:
             print_certificate(certificate)
         return certificate

@@ -8,10 +8,20 @@ import sys
 from dataclasses import asdict, dataclass
 
 import typer
-from rich.table import Table
+from rich.text import Text
 
 from trispike import __version__
-from trispike.cli.console import FAILED, DebugFlag, JsonFlag, command, out, print_json
+from trispike.cli.console import (
+    FAILED,
+    DebugFlag,
+    JsonFlag,
+    command,
+    out,
+    print_json,
+    table,
+)
+from trispike.errors import MissingDependencyError
+from trispike.targets.lava.requirements import check_lava
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +93,11 @@ def _check(requirement: Requirement) -> Finding:
 
 
 def _check_lava(requirement: Requirement) -> Finding:
-    from trispike.errors import MissingDependencyError
-    from trispike.targets.lava.requirements import check_lava
-
     version, problem, fix = _version("lava-nc"), None, None
     try:
         check_lava()
     except MissingDependencyError as error:
-        problem, fix = error.got, error.fix
+        problem, fix = error.got, error.fix.removeprefix("Run: ")
     return Finding("lava-nc", requirement.purpose, version, problem is None, problem, fix)
 
 
@@ -103,13 +110,12 @@ def _version(package: str) -> str | None:
 
 def _print(findings: list[Finding]) -> None:
     out.print(f"trispike {__version__}, Python {platform.python_version()} on {sys.platform}")
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("package", "version", "", "needed for"):
-        table.add_column(title)
+    packages = table("package", "version", "state", "needed for", words=4)
     for finding in findings:
-        state = "[green]ok[/]" if finding.ok else f"[red]{finding.problem}[/]"
-        table.add_row(finding.package, finding.version or "-", state, finding.purpose)
-    out.print(table)
-    for finding in findings:
-        if finding.fix:
-            out.print(f"{finding.package}: {finding.fix}", markup=False, soft_wrap=True)
+        colour = "green" if finding.ok else "red" if finding.version else "yellow"
+        state = Text(finding.problem or "ok", style=colour)
+        packages.add_row(finding.package, finding.version or "-", state, finding.purpose)
+    out.print(packages)
+    fixes = [f"{finding.package}: {finding.fix}" for finding in findings if finding.fix]
+    for line in fixes or ["Everything is there."]:
+        out.print(line, soft_wrap=True)  # whole, so that a command can be copied

@@ -2,45 +2,60 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from trispike.cli.console import (
     DataOption,
     DebugFlag,
     JsonFlag,
+    NetworkArgument,
     SamplesOption,
     command,
     joules,
     out,
     percent,
     print_json,
-    progress_bar,
+    print_note,
+    table,
 )
-from trispike.cli.simulate import EngineOption
-from trispike.errors import InvalidDataError
+from trispike.cli.simulate import EngineOption, run_engine
+from trispike.errors import InvalidSettingError
 from trispike.network import digest, load
 from trispike.runtime.data import load_data
-from trispike.runtime.energy import Estimate, estimate_energy, load_profile
+from trispike.runtime.energy import (
+    COUNTED,
+    Estimate,
+    Twin,
+    estimate_energy,
+    load_profile,
+    prices_of,
+    profile_names,
+)
 from trispike.runtime.engine import Result
-from trispike.runtime.engines import build_engine
 
 
 @command
 def estimate(
-    network: Annotated[Path, typer.Argument(help="An integer network.")],
+    network: NetworkArgument,
     data: DataOption,
     hardware: Annotated[
-        str, typer.Option(help="loihi1, cmos45-fp32, cmos45-int8, or a profile file.")
+        str,
+        typer.Option(
+            metavar="PROFILE",
+            help=", ".join(profile_names()) + ", or a profile of your own (JSON).",
+        ),
     ] = "loihi1",
     engine: EngineOption = "reference",
     samples: SamplesOption = None,
     assume: Annotated[
         list[str] | None,
-        typer.Option(help="EVENT=PICOJOULES where the profile has no price, or another."),
+        typer.Option(
+            metavar="EVENT=PJ",
+            help="Price an event where the profile has none, or another; may be repeated. "
+            "Events: " + ", ".join(COUNTED) + ".",
+        ),
     ] = None,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
@@ -48,10 +63,10 @@ def estimate(
     """Count the events of a network on data and price them with a hardware profile."""
     profile = load_profile(hardware)
     assumptions = dict(_assumption(text) for text in assume or [])
+    prices_of(profile, assumptions)  # fails before the long part, if it does
     loaded = load(network)
     given = load_data(data).first(samples)
-    with progress_bar(f"counting events ({engine})", len(given.x)) as progress:
-        result = build_engine(engine, loaded).run(given.x, given.y, progress=progress)
+    result = run_engine(engine, loaded, given)
     priced = estimate_energy(result.ledger, profile, assumptions)
     if as_json:
         print_json(
@@ -75,17 +90,36 @@ def estimate_facts(priced: Estimate, result: Result) -> dict[str, Any]:
 
 def print_estimate(priced: Estimate) -> None:
     """The same for people."""
-    profile = priced.profile
-    layers = Table(box=None, pad_edge=False, header_style="bold")
-    layers.add_column("part")
-    for title in ("synaptic ops", "graded ops", "neuron updates", "energy", "share"):
-        layers.add_column(title, justify="right")
+    _print_layers(priced)
+    _print_terms(priced)
+    profile, total = priced.profile, joules(priced.energy_per_inference_joules)
+    if priced.low_joules != priced.high_joules:
+        total += f" ({joules(priced.low_joules)} to {joules(priced.high_joules)})"
+    out.print(
+        f"{total} per inference on {profile.name} ({profile.basis} figures, "
+        f"{profile.scope.replace('_', ' ')}), mean of {priced.samples} samples",
+        style="bold",
+    )
+    counts = {term.event: f" ({term.count:,.0f} per inference)" for term in priced.terms}
+    for event, why in priced.unpriced.items():
+        print_note(f"not in it: {_words(event)}{counts.get(event, '')}: {why}")
+    for event, price in priced.assumptions.items():
+        print_note(f"assumed: {price:g} pJ per {_words(event)}")
+    for caveat in profile.caveats:
+        print_note(f"note: {caveat}")
+    out.print("Beside the dense network of the same topology, arithmetic alone:")
+    for twin in priced.twins:
+        print_note(_twin(twin))
+
+
+def _print_layers(priced: Estimate) -> None:
+    parts = table("part", "synaptic ops", "graded ops", "updates", "energy", "share")
     total = priced.energy_per_inference_joules
     for layer in priced.layers:
         counts = layer.counts
         updates = counts.get("neuron_update_active", 0) + counts.get("neuron_update_inactive", 0)
         connection = layer.kind == "connection"
-        layers.add_row(
+        parts.add_row(
             layer.name,
             f"{counts['synaptic_operation']:,.0f}" if connection else "",
             f"{counts['graded_operation']:,.0f}" if connection else "",
@@ -93,46 +127,46 @@ def print_estimate(priced: Estimate) -> None:
             joules(layer.joules),
             percent(layer.joules / total) if total else "-",
         )
-    out.print(layers)
-    terms = Table(box=None, pad_edge=False, header_style="bold")
-    for title, side in (("event", "left"), ("per inference", "right"), ("price", "right")):
-        terms.add_column(title, justify=side)  # type: ignore[arg-type]
-    terms.add_column("energy", justify="right")
-    terms.add_column("source")
+    out.print(parts)
+    out.print()
+
+
+def _print_terms(priced: Estimate) -> None:
+    terms = table("event", "per inference", "price", "energy")
     for term in priced.terms:
         terms.add_row(
-            term.event.replace("_", " "),
+            _words(term.event),
             f"{term.count:,.0f}",
             "none" if term.picojoules is None else f"{term.picojoules:g} pJ",
             "not priced" if term.joules is None else joules(term.joules),
-            term.source,
         )
-    out.print()
     out.print(terms)
+    for term in priced.terms:
+        if term.joules is not None:
+            print_note(f"{_words(term.event)}: {term.source}")
     out.print()
-    out.print(
-        f"[bold]{joules(total)} per inference[/] on {profile.name} ({profile.basis} figures, "
-        f"{profile.scope.replace('_', ' ')}), mean of {priced.samples} samples"
-    )
-    for event, why in priced.unpriced.items():
-        out.print(f"  not in it: {event.replace('_', ' ')} - {why}")
-    for caveat in profile.caveats:
-        out.print(f"  note: {caveat}")
-    for twin in priced.twins:
-        verdict = "the spiking network wins" if twin.ratio > 1 else "the spiking network loses"
-        out.print(
-            f"dense network of the same topology, arithmetic alone, {twin.profile}: "
-            f"{joules(twin.dense_joules)} ({twin.dense_macs:,} MAC) against "
-            f"{joules(twin.spiking_joules)} spiking: {verdict}, {twin.ratio:.2f}x"
-        )
+
+
+def _twin(twin: Twin) -> str:
+    spiking, dense = joules(twin.spiking_joules), joules(twin.dense_joules)
+    words = f"{twin.profile}: {spiking} spiking, {dense} dense ({twin.dense_macs:,} MAC)"
+    if twin.ratio is None:
+        return f"{words}: the spiking network did nothing that has a price"
+    wins = twin.ratio > 1
+    factor = twin.ratio if wins else 1 / twin.ratio
+    return f"{words}: the spiking network {'wins' if wins else 'loses'} by {factor:.2f}x"
+
+
+def _words(event: str) -> str:
+    return event.replace("_", " ")
 
 
 def _assumption(text: str) -> tuple[str, float]:
     event, _, price = text.partition("=")
     try:
-        return event, float(price)
+        return event.strip(), float(price)
     except ValueError:
-        raise InvalidDataError(
+        raise InvalidSettingError(
             "--assume",
             got=repr(text),
             expected="EVENT=PICOJOULES",

@@ -6,17 +6,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from trispike.cli.console import (
     DebugFlag,
     JsonFlag,
+    NetworkArgument,
+    OutputOption,
     checked_output,
     command,
     out,
     percent,
     print_json,
     progress_bar,
+    table,
 )
 from trispike.network import digest, load, save
 from trispike.quantize import Granularity, Quantization
@@ -28,11 +30,16 @@ CALIBRATION_SAMPLES = 256
 
 @command
 def quantize(
-    network: Annotated[Path, typer.Argument(help="A float network, from trispike convert.")],
+    network: NetworkArgument,
     calibration: Annotated[
-        str, typer.Option(help="digits:train, or a file with x and, for accuracies, y.")
+        str,
+        typer.Option(
+            metavar="DATA",
+            help="Data like those it will see: digits:train, or an .npz, .npy or .safetensors "
+            "file with x and, for accuracies, y.",
+        ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The network to write.")],
+    output: OutputOption,
     weight_bits: Annotated[int, typer.Option(min=2, max=8, help="Width of a weight.")] = 8,
     granularity: Annotated[
         Granularity, typer.Option(help="One weight scale per output channel, or per layer.")
@@ -40,7 +47,9 @@ def quantize(
     state_bits: Annotated[int, typer.Option(min=8, max=32, help="Width of a state.")] = 24,
     state_shift: Annotated[
         int | None,
-        typer.Option(min=0, max=16, help="Left shift of the accumulators; default: chosen."),
+        typer.Option(
+            min=0, max=16, help="Left shift of the accumulators; default: chosen per population."
+        ),
     ] = None,
     samples: Annotated[
         int, typer.Option(min=1, help="Use the first so many calibration samples.")
@@ -49,7 +58,7 @@ def quantize(
     debug: DebugFlag = False,
 ) -> None:
     """Quantize a float network to 8-bit (or fewer) weights and integer states."""
-    checked_output(output)
+    checked_output(output, network)
     source = load(network)
     data = load_data(calibration).first(samples)
     with progress_bar("quantizing", len(data.x)) as progress:
@@ -63,8 +72,8 @@ def quantize(
             state_shift=state_shift,
             progress=progress,
         )
-    save(quantization.network, output)
     facts = quantization_facts(quantization, output)
+    save(quantization.network, output)
     if as_json:
         print_json(facts)
     else:
@@ -72,10 +81,10 @@ def quantize(
         out.print(f"wrote {output}", soft_wrap=True)
 
 
-def quantization_facts(quantization: Quantization, output: Path) -> dict[str, Any]:
+def quantization_facts(quantization: Quantization, output: Path | None) -> dict[str, Any]:
     """What the command reports, as JSON values."""
     return {
-        "output": str(output),
+        "output": None if output is None else str(output),
         "network_sha256": digest(quantization.network),
         **quantization.record.to_dict(),
     }
@@ -84,27 +93,27 @@ def quantization_facts(quantization: Quantization, output: Path) -> dict[str, An
 def print_quantization(quantization: Quantization) -> None:
     """The same for people."""
     record = quantization.record
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("population")
-    for title in ("shift", "threshold", "headroom", "saturated", "spikes equal", "rate"):
-        table.add_column(title, justify="right")
+    titles = ("shift", "threshold", "headroom", "saturated", "equal", "rate")
+    populations = table("population", *titles)
     for p in record.populations:
         span = f"{p.threshold_min:,}"
         if p.threshold_max != p.threshold_min:
             span += f"..{p.threshold_max:,}"
-        table.add_row(
+        populations.add_row(
             p.name,
             str(p.state_shift),
             span,
             f"{p.headroom_bits:.1f} bit" + ("" if p.headroom_bits >= 0 else " (not proved)"),
-            str(p.saturations),
+            f"{p.saturations:,}",
             percent(p.spike_agreement),
-            f"{percent(p.firing_rate_float)} -> {percent(p.firing_rate_integer)}",
+            percent(p.firing_rate_integer),
         )
-    out.print(table)
+    out.print(populations)
     out.print(
         f"{record.weight_bits}-bit weights, one scale per {record.granularity}; on "
         f"{record.samples} calibration samples: accuracy "
         f"{percent(record.accuracy_float)} float, {percent(record.accuracy_integer)} integer, "
         f"{percent(record.prediction_agreement)} of predictions equal"
     )
+    if record.input_clipped:
+        out.print(f"{percent(record.input_clipped)} of the calibration input was clipped")

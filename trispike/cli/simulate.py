@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import typer
-from rich.table import Table
 
 from trispike.cli.console import (
     DataOption,
     DebugFlag,
     JsonFlag,
+    NetworkArgument,
     SamplesOption,
     command,
     out,
     percent,
     print_json,
     progress_bar,
+    table,
 )
-from trispike.network import digest, load
-from trispike.runtime.data import load_data
+from trispike.errors import InvalidSettingError
+from trispike.network import Network, digest, load
+from trispike.runtime.data import Data, load_data
 from trispike.runtime.engine import Result
-from trispike.runtime.engines import build_engine
+from trispike.runtime.engines import ENGINES, build_engine
 
-EngineOption = Annotated[str, typer.Option(help="reference or lava.")]
+EngineOption: TypeAlias = Annotated[
+    str, typer.Option(metavar="NAME", help="What runs the network: " + ", ".join(ENGINES) + ".")
+]
 
 
 @command
 def simulate(
-    network: Annotated[Path, typer.Argument(help="An integer network (or a float one).")],
+    network: NetworkArgument,
     data: DataOption,
     engine: EngineOption = "reference",
     samples: SamplesOption = None,
@@ -37,24 +40,37 @@ def simulate(
         bool, typer.Option("--strict", help="Fail when a state leaves its range.")
     ] = False,
     timeout: Annotated[
-        float | None, typer.Option(min=1, help="Lava: wall-clock limit in seconds.")
+        float | None,
+        typer.Option(metavar="SECONDS", min=1, help="Wall-clock limit of the lava engine."),
     ] = None,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
     """Run data through a network and report accuracy, spikes and synaptic operations."""
+    options: dict[str, Any] = {"strict": strict}
+    if timeout is not None:
+        if engine != "lava":
+            raise InvalidSettingError(
+                "--timeout",
+                got=f"engine {engine!r}",
+                expected="engine 'lava'",
+                fix="Leave --timeout out; the others run in this process.",
+            )
+        options["timeout"] = timeout
     loaded = load(network)
     given = load_data(data).first(samples)
-    options: dict[str, Any] = {"strict": strict}
-    if timeout is not None and engine == "lava":
-        options["timeout"] = timeout
-    built = build_engine(engine, loaded, **options)
-    with progress_bar(f"simulating ({engine})", len(given.x)) as progress:
-        result = built.run(given.x, given.y, progress=progress)
+    result = run_engine(engine, loaded, given, **options)
     if as_json:
         print_json({**result_facts(result), "data": given.name, "network_sha256": digest(loaded)})
     else:
         print_result(result)
+
+
+def run_engine(name: str, network: Network, given: Data, **options: Any) -> Result:
+    """Run data through a network, behind a progress bar."""
+    with progress_bar(f"simulating ({name})", len(given.x)) as progress:
+        engine = build_engine(name, network, **options)
+        return engine.run(given.x, given.y, progress=progress)
 
 
 def result_facts(result: Result) -> dict[str, Any]:
@@ -78,17 +94,14 @@ def print_result(result: Result) -> None:
     """The same for people."""
     ledger = result.ledger
     each = max(1, ledger.samples)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("population")
-    for title in ("neurons", "+ spikes", "- spikes", "rate", "synaptic operations in"):
-        table.add_column(title, justify="right")
+    populations = table("population", "neurons", "+ spikes", "- spikes", "rate", "synaptic ops in")
     for name, p in ledger.populations.items():
         arriving = sum(
             int(c.synaptic_operations.sum())
             for label, c in ledger.connections.items()
             if label.split("->")[1].split("#")[0] == name
         )
-        table.add_row(
+        populations.add_row(
             name,
             f"{p.neurons:,}",
             f"{p.spikes_positive.sum() / each:,.1f}",
@@ -96,11 +109,11 @@ def print_result(result: Result) -> None:
             percent(ledger.firing_rate(name)),
             f"{arriving / each:,.0f}",
         )
-    out.print(table)
+    out.print(populations)
     out.print(
         f"{result.engine}: {ledger.samples} samples in {result.seconds:.1f} s, accuracy "
-        f"[bold]{percent(result.accuracy)}[/]; per inference "
+        f"{percent(result.accuracy)}; per inference "
         f"{ledger.synaptic_operations / each:,.0f} synaptic operations, "
-        f"{ledger.macs / each:,.0f} graded ones (input), {ledger.spikes / each:,.0f} spikes; "
-        f"{ledger.saturations} saturations"
+        f"{ledger.macs / each:,.0f} graded ones, {ledger.spikes / each:,.0f} spikes; "
+        f"{ledger.saturations:,} saturations"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -12,34 +12,41 @@ from trispike.cli.console import (
     DataOption,
     DebugFlag,
     JsonFlag,
+    NetworkArgument,
     command,
     out,
     print_json,
+    print_note,
     progress_bar,
 )
-from trispike.network import load
-from trispike.runtime.data import load_data
-from trispike.runtime.verify import Certificate
+from trispike.network import Network, load
+from trispike.runtime.data import Data, load_data
+from trispike.runtime.engines import ENGINES
+from trispike.runtime.verify import Certificate, Difference
 from trispike.runtime.verify import verify as verify_engines
 
 
 @command
 def verify(
-    network: Annotated[Path, typer.Argument(help="An integer network.")],
+    network: NetworkArgument,
     data: DataOption,
     engines: Annotated[
-        str, typer.Option(help="Names, separated by commas; the first is the trusted one.")
+        str,
+        typer.Option(
+            metavar="NAMES",
+            help="Separated by commas, the trusted one first; there are "
+            + ", ".join(ENGINES)
+            + ".",
+        ),
     ] = "reference,lava",
     samples: Annotated[int, typer.Option(min=1, help="Use the first so many samples.")] = 64,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
     """Compare engines on the same samples: every spike, state, logit and count."""
-    loaded = load(network)
-    given = load_data(data).first(samples)
     names = [name.strip() for name in engines.split(",") if name.strip()]
-    with progress_bar("verifying", len(given.x) * len(names)) as progress:
-        certificate = verify_engines(loaded, given.x, names, progress=progress)
+    given = load_data(data).first(samples)
+    certificate = compare_engines(load(network), given, names)
     if as_json:
         print_json({**certificate.to_dict(), "data": given.name})
     else:
@@ -48,27 +55,40 @@ def verify(
         raise typer.Exit(FAILED)
 
 
+def compare_engines(network: Network, given: Data, engines: Sequence[str]) -> Certificate:
+    """Compare engines, behind a progress bar."""
+    with progress_bar("verifying", len(given.x) * len(engines)) as progress:
+        return verify_engines(network, given.x, engines, progress=progress)
+
+
 def print_certificate(certificate: Certificate) -> None:
     """The certificate for people."""
     names = list(certificate.engines)
-    sign = "==" if certificate.equal else "!="
-    colour = "green" if certificate.equal else "red"
-    out.print(f"[bold {colour}]{f' {sign} '.join(names)}[/]")
+    if certificate.equal:
+        out.print(" == ".join(names), style="bold green")
+    else:
+        out.print(" != ".join(names), style="bold red")
     out.print(
         f"{certificate.samples} samples, {certificate.populations} populations, traces "
         f"{', '.join(certificate.traces)} at every step, logits and ledger: "
         f"{certificate.values_compared:,} values compared"
     )
-    difference = certificate.first_difference
-    if difference:
-        where = f"first difference, {names[0]} against {difference.engine}: {difference.what}"
-        if difference.sample is not None:
-            where += (
-                f", sample {difference.sample}, step {difference.step}, "
-                f"index {difference.index}: {difference.expected:g} against {difference.got:g}"
-            )
-        out.print(where, markup=False)
+    if certificate.first_difference:
+        print_note(_difference(names[0], certificate.first_difference))
     for name, version in certificate.engines.items():
-        out.print(f"  {name}: {version}, {certificate.seconds[name]:.1f} s")
-    out.print(f"  network sha256 {certificate.network_sha256}", soft_wrap=True)
-    out.print(f"  data sha256 {certificate.data_sha256}", soft_wrap=True)
+        print_note(f"{name}: {version}, {certificate.seconds[name]:.1f} s")
+    print_note(f"network sha256 {certificate.network_sha256}")
+    print_note(f"data sha256 {certificate.data_sha256}")
+
+
+def _difference(trusted: str, difference: Difference) -> str:
+    places = (
+        ("sample", difference.sample),
+        ("step", difference.step),
+        ("index", difference.index),
+    )
+    where = [difference.what, *(f"{name} {at}" for name, at in places if at is not None)]
+    values = ""
+    if difference.expected is not None:
+        values = f": {difference.expected} in {trusted}, {difference.got} in {difference.engine}"
+    return f"first difference of {difference.engine}: {', '.join(where)}{values}"

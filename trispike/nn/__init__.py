@@ -1,5 +1,17 @@
 """The PyTorch side: neurons, losses, published architectures, published checkpoints."""
 
+import importlib.util
+
+from trispike.errors import MissingDependencyError
+
+if importlib.util.find_spec("torch") is None:
+    raise MissingDependencyError(
+        "trispike.nn",
+        got="no PyTorch",
+        expected="torch, to read checkpoints and to fold modules",
+        fix="Run: pip install 'trispike[torch]'",
+    )
+
 from trispike.nn.checkpoints import load_checkpoint, save_checkpoint
 from trispike.nn.losses import (
     TMPR_LAMBDA_EVENTS,

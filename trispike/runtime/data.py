@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
+from numpy.lib.npyio import NpzFile
 from safetensors.numpy import load_file
 
-from trispike.errors import FileFormatError, InvalidDataError, MissingDependencyError
+from trispike.errors import (
+    FileFormatError,
+    InvalidDataError,
+    InvalidSettingError,
+    MissingDependencyError,
+)
 
 __all__ = [
     "DATA_SETS",
@@ -115,7 +119,8 @@ def load_data(source: str) -> Data:
             ``.safetensors`` with arrays ``x`` and, optionally, ``y``; ``.npy`` with x alone.
 
     Raises:
-        InvalidDataError: Unknown name, no such file, or no array x in it.
+        InvalidSettingError: Neither a known name nor a file.
+        InvalidDataError: No array x in the file, or y is not one integer per sample.
         FileFormatError: The file cannot be read.
         MissingDependencyError: The data set needs a package that is not installed.
     """
@@ -125,7 +130,7 @@ def load_data(source: str) -> Data:
         return Data(samples.x, samples.y, f"{name}:{part or 'test'}")
     path = Path(source)
     if not path.is_file():
-        raise InvalidDataError(
+        raise InvalidSettingError(
             f"data '{source}'",
             got="neither a known data set nor a file",
             expected=", ".join(f"{n} or {n}:train" for n in DATA_SETS)
@@ -133,19 +138,20 @@ def load_data(source: str) -> Data:
             fix="Correct the name or the path.",
         )
     arrays = _arrays(path)
-    if "x" not in arrays:
+    x, y = arrays.get("x"), arrays.get("y")
+    if x is None or not x.ndim:
+        names = ", ".join(sorted(arrays)) or "none"
         raise InvalidDataError(
             f"data '{source}'",
-            got="arrays " + (", ".join(sorted(arrays)) or "none"),
-            expected="an array x, and optionally y",
+            got=f"arrays {names}" if x is None else "a single number as x",
+            expected="an array x of samples, and optionally y",
             fix="Save it with numpy.savez(path, x=inputs, y=labels).",
         )
-    x, y = arrays["x"], arrays.get("y")
-    if y is not None and y.shape[:1] != x.shape[:1]:
+    if y is not None and (y.shape != x.shape[:1] or y.dtype.kind not in "iu"):
         raise InvalidDataError(
             f"data '{source}'",
-            got=f"x of shape {x.shape} and y of shape {y.shape}",
-            expected="equally many inputs and labels",
+            got=f"x of shape {x.shape}, y of shape {y.shape} and dtype {y.dtype}",
+            expected="y to be one integer class per sample of x",
             fix="Check how the file was written.",
         )
     return Data(x, y, path.name)
@@ -153,17 +159,19 @@ def load_data(source: str) -> Data:
 
 def _arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
-        if path.suffix == ".npy":
-            return {"x": np.load(path, allow_pickle=False)}
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                return {name: file[name] for name in file.files}
+        # The content decides which of the two NumPy formats a file has, whatever its name says.
+        if path.suffix in (".npy", ".npz"):
+            loaded = np.load(path, allow_pickle=False)
+            if not isinstance(loaded, NpzFile):
+                return {"x": loaded}
+            with loaded:
+                return {name: loaded[name] for name in loaded.files}
         if path.suffix == ".safetensors":
             return load_file(path)
-    except (ValueError, OSError, EOFError, BadZipFile, SafetensorError) as error:
+    except Exception as error:  # A damaged file may raise whatever a parser can raise.
         raise FileFormatError(
             f"data '{path}'",
-            got=f"unreadable content ({error})",
+            got=f"unreadable content ({type(error).__name__}: {error})",
             expected="arrays of numbers, in the format that the suffix states",
             fix="Write the file again; arrays of Python objects are never read.",
         ) from error

@@ -6,7 +6,7 @@ import importlib.metadata
 from collections.abc import Callable
 from typing import Any
 
-from trispike.errors import InvalidDataError
+from trispike.errors import InvalidSettingError
 from trispike.network import Network
 from trispike.runtime.engine import Engine
 from trispike.runtime.lava_engine import LavaEngine
@@ -30,12 +30,12 @@ def build_engine(name: str, network: Network, **options: Any) -> Engine:
         options: Passed to the engine's constructor.
 
     Raises:
-        InvalidDataError: Unknown name.
+        InvalidSettingError: Unknown name.
         MissingDependencyError: The engine needs a package that is not installed.
         UnsupportedError: The engine cannot run this network.
     """
     if name not in ENGINES:
-        raise InvalidDataError(
+        raise InvalidSettingError(
             f"engine {name!r}",
             got="an unknown name",
             expected="one of " + ", ".join(ENGINES),

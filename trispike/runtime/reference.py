@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from trispike.errors import SaturationError
+from trispike.errors import InvalidSettingError, SaturationError
 from trispike.network import Network
 from trispike.network.dynamics import TimeStep, time_steps
 from trispike.runtime.engine import (
@@ -32,11 +32,21 @@ class ReferenceEngine:
         network: A float or an integer network.
         batch_size: Samples that are run together; bounds the memory.
         strict: Raise at the first state that leaves its range, instead of clipping and counting.
+
+    Raises:
+        InvalidSettingError: A batch size below 1.
     """
 
     name = "reference"
 
     def __init__(self, network: Network, *, batch_size: int = 32, strict: bool = False) -> None:
+        if batch_size < 1:
+            raise InvalidSettingError(
+                "batch_size",
+                got=str(batch_size),
+                expected="at least 1",
+                fix="Choose what the memory holds; results do not depend on it.",
+            )
         self.network = network
         self.batch_size = batch_size
         self.strict = strict

@@ -10,10 +10,11 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from trispike.errors import InvalidDataError
+from trispike.errors import InvalidDataError, InvalidSettingError
 from trispike.network import Network, digest
 from trispike.runtime.engine import TRACES, Result
 from trispike.runtime.engines import build_engine, engine_version
+from trispike.runtime.ledger import Ledger
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -28,13 +29,16 @@ class Difference:
     engine: str
     """The engine that differs from the first one."""
     what: str
-    """Trace of a population ("conv1.v"), "logits", or an entry of the ledger."""
+    """Trace of a population ("conv1.v"), "step_logits", "logits", or an entry of the ledger
+    ("ledger connections/conv1->conv2/synaptic_operations")."""
     sample: int | None = None
+    """None in a ledger, which is summed over samples."""
     step: int | None = None
+    """None for logits, which are summed over steps, and for counts without a time axis."""
     index: tuple[int, ...] | None = None
-    """Neuron, or class."""
+    """Neuron, or class; None in a ledger."""
     expected: float | None = None
-    """Value in the first engine."""
+    """Value in the first engine; an integer in integer networks."""
     got: float | None = None
     """Value in the engine that differs."""
 
@@ -83,17 +87,25 @@ def verify(
         options: Passed to every engine (``strict``).
 
     Raises:
-        InvalidDataError: The data do not fit, or fewer than two engines are named.
+        InvalidSettingError: Fewer than two engines are named, or an unknown one.
+        InvalidDataError: There are no data, or they do not fit the network.
         MissingDependencyError: An engine's package is not installed.
     """
     if len(set(engines)) < 2:
-        raise InvalidDataError(
+        raise InvalidSettingError(
             "engines",
             got=", ".join(engines) or "none",
             expected="at least two different names",
             fix="Name the engines to compare, the trusted one first.",
         )
     data = np.asarray(data)
+    if not data.ndim or not len(data):
+        raise InvalidDataError(
+            "data",
+            got="no samples",
+            expected="at least one",
+            fix="A comparison of nothing would prove nothing; pass some data.",
+        )
     built = {name: build_engine(name, network, **options) for name in dict.fromkeys(engines)}
     per_sample = sum(
         p.size * network.steps * (1 + 8 * (len(TRACES) - 1)) for p in network.populations.values()
@@ -136,43 +148,70 @@ def _size(result: Result) -> int:
 
 def _difference(network: Network, a: Result, b: Result, first: int) -> Difference | None:
     """The earliest difference in the order in which values are computed."""
-    candidates = []
-    for order, name in enumerate(network.order):
-        for trace in ("i", "c", "v", "s"):
-            found = _first_unequal(a.records[name][trace], b.records[name][trace])
-            if found:
-                candidates.append((found[0], found[1], order, f"{name}.{trace}", found))
-    found = _first_unequal(a.step_logits, b.step_logits)
+    pairs = [
+        (f"{name}.{trace}", a.records[name][trace], b.records[name][trace])
+        for name in network.order
+        for trace in ("i", "c", "v", "s")
+    ]
+    pairs += [("step_logits", a.step_logits, b.step_logits)]
+    # By sample, then by step; what comes earlier within a step comes earlier in the list.
+    found = [
+        (index[:2], order, index)
+        for order, (_, ours, theirs) in enumerate(pairs)
+        if (index := _first_unequal(ours, theirs))
+    ]
     if found:
-        candidates.append((found[0], found[1], len(network.order), "logits", found))
-    if candidates:
-        sample, step, _, what, index = min(candidates, key=lambda c: c[:3])
-        ours, theirs = (_value(result, what, index) for result in (a, b))
-        return Difference(
-            engine=b.engine,
-            what=what,
-            sample=first + sample,
-            step=step,
-            index=index[2:],
-            expected=ours,
-            got=theirs,
-        )
-    entries = a.ledger.differences(b.ledger)
-    return Difference(engine=b.engine, what=f"ledger: {entries[0]}") if entries else None
+        _, order, index = min(found)
+        what, ours, theirs = pairs[order]
+        sample, step, *rest = index
+        return _differing(b.engine, what, ours[index], theirs[index], first + sample, step, rest)
+    if index := _first_unequal(a.logits, b.logits):
+        sample, *rest = index
+        ours, theirs = a.logits[index], b.logits[index]
+        return _differing(b.engine, "logits", ours, theirs, first + sample, None, rest)
+    return _ledger_difference(a.ledger, b.ledger, b.engine)
+
+
+def _differing(
+    engine: str,
+    what: str,
+    ours: Any,
+    theirs: Any,
+    sample: int | None = None,
+    step: int | None = None,
+    index: Sequence[int] | None = None,
+) -> Difference:
+    return Difference(
+        engine=engine,
+        what=what,
+        sample=sample,
+        step=step,
+        index=None if index is None else tuple(index),
+        expected=ours.item(),
+        got=theirs.item(),
+    )
+
+
+def _ledger_difference(a: Ledger, b: Ledger, engine: str) -> Difference | None:
+    entries = a.differences(b)
+    if not entries:
+        return None
+    what, (group, *path) = f"ledger {entries[0]}", entries[0].split("/")
+    if not path:  # samples, steps, or the names of all populations or connections
+        return Difference(engine=engine, what=what)
+    name, field = path
+    ours, theirs = (np.asarray(getattr(getattr(x, group)[name], field)) for x in (a, b))
+    index = _first_unequal(ours, theirs) if ours.shape == theirs.shape else None
+    if not index:
+        return Difference(engine=engine, what=what)
+    return _differing(engine, what, ours[index], theirs[index], step=index[0])
 
 
 def _first_unequal(a: Array, b: Array) -> tuple[int, ...] | None:
-    """Index of the first element that differs, sample and step first."""
+    """Index of the first element that differs, in the order of the axes."""
     if np.array_equal(a, b):
         return None
     return tuple(int(n) for n in np.argwhere(a != b)[0])
-
-
-def _value(result: Result, what: str, index: tuple[int, ...]) -> float:
-    if what == "logits":
-        return float(result.step_logits[index])
-    population, trace = what.rsplit(".", 1)
-    return float(result.records[population][trace][index])
 
 
 def _data_digest(data: Array) -> str:

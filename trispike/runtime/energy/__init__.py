@@ -1,6 +1,14 @@
 """What a run cost: counts from the ledger, prices from cited profiles."""
 
-from trispike.runtime.energy.estimate import Estimate, LayerEnergy, Term, Twin, estimate_energy
+from trispike.runtime.energy.estimate import (
+    COUNTED,
+    Estimate,
+    LayerEnergy,
+    Term,
+    Twin,
+    estimate_energy,
+    prices_of,
+)
 from trispike.runtime.energy.profile import (
     EVENTS,
     Coefficient,
@@ -10,6 +18,7 @@ from trispike.runtime.energy.profile import (
 )
 
 __all__ = [
+    "COUNTED",
     "EVENTS",
     "Coefficient",
     "Estimate",
@@ -19,5 +28,6 @@ __all__ = [
     "Twin",
     "estimate_energy",
     "load_profile",
+    "prices_of",
     "profile_names",
 ]

@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from trispike.errors import InvalidDataError
+from trispike.errors import InvalidDataError, InvalidSettingError
 from trispike.runtime.energy.profile import EVENTS, Coefficient, Profile, load_profile
 from trispike.runtime.ledger import Ledger
 
 TWIN_PROFILES = ("cmos45-fp32", "cmos45-int8")
 """Bases on which the spiking network and its dense twin are compared."""
+
+COUNTED = tuple(event for event in EVENTS if event != "mac")
+"""Events of a spiking network; the dense twin has the other one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +58,9 @@ class Twin:
     """Multiply-accumulates per inference of the dense network."""
 
     @property
-    def ratio(self) -> float:
-        """Dense over spiking; below 1 the spiking network loses."""
-        return self.dense_joules / self.spiking_joules if self.spiking_joules else float("inf")
+    def ratio(self) -> float | None:
+        """Dense over spiking; below 1 the spiking network loses; None if that did nothing."""
+        return self.dense_joules / self.spiking_joules if self.spiking_joules else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,11 +114,11 @@ def estimate_energy(
         assumptions: Prices in pJ by event that replace or complete the profile's; recorded.
 
     Raises:
-        InvalidDataError: An empty ledger, an unknown event, a negative price, or a profile whose
-            one number stands for everything, completed by another.
+        InvalidSettingError: As :func:`prices_of`.
+        InvalidDataError: An empty ledger.
     """
     assumptions = dict(assumptions or {})
-    prices = _prices(profile, assumptions)
+    prices = prices_of(profile, assumptions)
     if not ledger.samples:
         raise InvalidDataError(
             "ledger", got="no samples", expected="at least one", fix="Run some data first."
@@ -123,7 +126,7 @@ def estimate_energy(
     layers = tuple(
         _layer(name, kind, counts, prices, ledger.samples) for name, kind, counts in _events(ledger)
     )
-    totals = {event: 0.0 for event in EVENTS if event != "mac"}
+    totals = dict.fromkeys(COUNTED, 0.0)
     for layer in layers:
         for event, count in layer.counts.items():
             totals[event] += count
@@ -154,19 +157,31 @@ def estimate_energy(
     )
 
 
-def _prices(profile: Profile, assumptions: Mapping[str, float]) -> dict[str, Coefficient]:
+def prices_of(
+    profile: Profile, assumptions: Mapping[str, float] | None = None
+) -> dict[str, Coefficient]:
+    """The prices that a ledger is multiplied with, by event.
+
+    Args:
+        profile: Published prices.
+        assumptions: Prices in pJ by event that replace or complete the profile's.
+
+    Raises:
+        InvalidSettingError: An unknown event, a negative price, or a profile whose one number
+            stands for everything, completed by another.
+    """
     prices = dict(profile.coefficients)
-    for event, picojoules in assumptions.items():
-        if event not in EVENTS or not 0 <= picojoules < float("inf"):
-            raise InvalidDataError(
+    for event, picojoules in (assumptions or {}).items():
+        if event not in COUNTED or not 0 <= picojoules < float("inf"):
+            raise InvalidSettingError(
                 f"assumed price of {event!r}",
                 got=f"{picojoules} pJ",
-                expected="a price >= 0 for one of " + ", ".join(EVENTS),
+                expected="a price >= 0 for one of " + ", ".join(COUNTED),
                 fix="Correct the assumption.",
             )
         prices[event] = Coefficient(picojoules=picojoules, citation="assumed by the user")
     if profile.scope == "all_in" and len(prices) > 1:
-        raise InvalidDataError(
+        raise InvalidSettingError(
             f"hardware profile {profile.id!r}",
             got="several prices under a number that already stands for everything",
             expected="the all-in price alone",

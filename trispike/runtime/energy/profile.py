@@ -7,9 +7,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from trispike.errors import FileFormatError, InvalidDataError
+from trispike.errors import FileFormatError, InvalidSettingError
 
 EVENTS = (
     "synaptic_operation",
@@ -23,7 +23,7 @@ kinds of neuron update, and a multiply-accumulate of a dense network."""
 
 
 class _Schema(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Coefficient(_Schema):
@@ -37,6 +37,14 @@ class Coefficient(_Schema):
     """Upper end of a published interval, in pJ."""
     citation: str = Field(min_length=1)
     """Publication and table."""
+
+    @model_validator(mode="after")
+    def _within_interval(self) -> Coefficient:
+        ends = (self.low, self.picojoules, self.high)
+        known = [end for end in ends if end is not None]
+        if known != sorted(known):
+            raise ValueError(f"low, picojoules and high are {ends}, not in ascending order")
+        return self
 
 
 class Profile(_Schema):
@@ -63,6 +71,19 @@ class Profile(_Schema):
     caveats: list[str] = Field(default_factory=list)
     """What a reader has to know."""
 
+    @model_validator(mode="after")
+    def _known_events(self) -> Profile:
+        unknown = sorted(set(self.coefficients) - set(EVENTS))
+        if unknown:
+            raise ValueError(
+                f"coefficients for {', '.join(unknown)}, which is not counted: events are "
+                f"{', '.join(EVENTS)}; move others to 'unpriced'"
+            )
+        both = sorted(set(self.coefficients) & set(self.unpriced))
+        if both:
+            raise ValueError(f"{', '.join(both)}: both among coefficients and unpriced")
+        return self
+
 
 def profile_names() -> list[str]:
     """Names of the profiles that come with trispike."""
@@ -76,15 +97,15 @@ def load_profile(name: str | os.PathLike[str]) -> Profile:
     """A profile by its name, or from a JSON file of the same form.
 
     Raises:
-        InvalidDataError: Neither a known name nor a file.
+        InvalidSettingError: Neither a known name nor a file.
         FileFormatError: The file is not a profile.
     """
     if str(name) in profile_names():
-        text = (files(__package__) / "profiles" / f"{name}.json").read_text(encoding="utf-8")
+        content = (files(__package__) / "profiles" / f"{name}.json").read_bytes()
     elif Path(name).is_file():
-        text = Path(name).read_text(encoding="utf-8")
+        content = Path(name).read_bytes()
     else:
-        raise InvalidDataError(
+        raise InvalidSettingError(
             "hardware profile",
             got=repr(str(name)),
             expected="one of " + ", ".join(profile_names()) + ", or a JSON file",
@@ -93,7 +114,7 @@ def load_profile(name: str | os.PathLike[str]) -> Profile:
             else "Correct the name.",
         )
     try:
-        profile = Profile.model_validate_json(text)
+        return Profile.model_validate_json(content)
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()
@@ -104,12 +125,3 @@ def load_profile(name: str | os.PathLike[str]) -> Profile:
             expected="the fields of trispike.runtime.energy.Profile",
             fix="Compare with trispike/runtime/energy/profiles/loihi1.json.",
         ) from error
-    unknown = sorted(set(profile.coefficients) - set(EVENTS))
-    if unknown:
-        raise FileFormatError(
-            f"hardware profile '{name}'",
-            got="coefficients for " + ", ".join(unknown),
-            expected="events " + ", ".join(EVENTS),
-            fix="Move what is not counted to 'unpriced'.",
-        )
-    return profile
