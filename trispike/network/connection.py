@@ -219,12 +219,14 @@ class Conv2d:
         taps = _taps(x.astype(dtype), self.kernel, self.stride, self.padding, self.dilation)
         rows, columns = taps[0, 0].shape[-2:]
         grouped = (batch, self.groups, self.weight.shape[1], rows * columns)
-        weight = self.weight.astype(dtype).reshape(
+        by_group = self.weight.astype(dtype).reshape(
             self.groups, outputs // self.groups, self.weight.shape[1], *self.kernel
         )
+        # NumPy hands a matrix product to BLAS only if the matrices are contiguous.
+        weight = np.ascontiguousarray(np.moveaxis(by_group, (3, 4), (0, 1)))
         total = np.zeros((batch, self.groups, outputs // self.groups, rows * columns), dtype)
         for (i, j), tap in taps.items():
-            total += weight[..., i, j] @ tap.reshape(grouped)
+            total += weight[i, j] @ tap.reshape(grouped)
         result = total.reshape(batch, outputs, rows, columns)
         return result.astype(_result_dtype(self.weight, x), copy=False)
 

@@ -42,8 +42,10 @@ def decay(z: npt.NDArray[Any], m: npt.NDArray[Any] | int) -> IntArray:
     This is the rounding of Lava's fixed-point LIF. A plain arithmetic shift would round toward
     minus infinity and pull negative states away from zero.
     """
-    z = z.astype(np.int64, copy=False)
-    return np.asarray(np.sign(z) * ((np.abs(z) * m) >> DECAY_BITS), dtype=np.int64)
+    product = z.astype(np.int64, copy=False) * m
+    # The shift alone rounds down; 4095 more below zero, and it rounds up there: toward zero.
+    product += (product >> 63) & (DECAY_ONE - 1)
+    return np.asarray(product >> DECAY_BITS)
 
 
 def saturate(z: IntArray, state_bits: int) -> tuple[IntArray, npt.NDArray[np.bool_]]:

@@ -45,7 +45,7 @@ class Result:
     labels: npt.NDArray[np.int64] | None = None
     """(N,), if given."""
     records: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
-    """records[population][trace]: (N, T, *shape), traces as in :data:`TRACES`."""
+    """``records[population][trace]``: (N, T, *shape), traces as in :data:`TRACES`."""
 
     @property
     def predictions(self) -> npt.NDArray[np.int64]:
