@@ -1,7 +1,8 @@
-"""Arrays inside frozen dataclasses: copied, read-only, compared by value."""
+"""Fields of frozen dataclasses: arrays copied, read-only, compared by value; checked numbers."""
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,45 @@ def _exact_cast(source: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[A
             fix="Round and clip before building the object.",
         )
     return array
+
+
+def fits_shape(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    """Whether an array of one shape broadcasts to the other."""
+    try:
+        return np.broadcast_shapes(shape, target) == target
+    except ValueError:
+        return False
+
+
+def whole_number(what: str, value: Any, low: int, high: int) -> int:
+    """``value`` as an int, whatever integer type it had.
+
+    Raises:
+        InvalidNetworkError: Not an integer in ``low..high``.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool) or not low <= number <= high:
+        raise InvalidNetworkError(
+            what,
+            got=repr(value),
+            expected=f"an integer in {low}..{high}",
+            fix="Choose a value in this range.",
+        )
+    return number
+
+
+def check_type(what: str, value: Any, *types: type) -> None:
+    """Raise InvalidNetworkError unless ``value`` is an instance of one of the types."""
+    if not isinstance(value, types):
+        raise InvalidNetworkError(
+            what,
+            got=f"a {type(value).__name__}",
+            expected=" or ".join(t.__name__ for t in types),
+            fix="Build the part before the whole.",
+        )
 
 
 def same_values(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> bool:

@@ -7,15 +7,18 @@ int8 weights in an integer network; the arithmetic is exact in the latter.
 
 from __future__ import annotations
 
+import math
+import operator
 from dataclasses import dataclass
 from itertools import product
+from types import NoneType
 from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from trispike.errors import InvalidNetworkError
-from trispike.network.arrays import frozen_array
+from trispike.network.arrays import check_type, fits_shape, frozen_array, whole_number
 
 Array: TypeAlias = npt.NDArray[Any]
 Shape: TypeAlias = tuple[int, ...]
@@ -39,15 +42,19 @@ def _weights(value: Any) -> Array:
     return weights
 
 
-def _check_pair(name: str, value: Pair, minimum: int) -> None:
-    is_pair = isinstance(value, tuple) and len(value) == 2
-    if not is_pair or not all(isinstance(n, int) and n >= minimum for n in value):
+def _pair(name: str, value: Any, minimum: int) -> Pair:
+    try:
+        rows, columns = (operator.index(n) for n in value)
+    except (TypeError, ValueError):
+        rows = columns = minimum - 1
+    if min(rows, columns) < minimum:
         raise InvalidNetworkError(
             f"field {name!r}",
             got=repr(value),
             expected=f"a pair of integers >= {minimum}",
             fix="Give (vertical, horizontal).",
         )
+    return rows, columns
 
 
 def _window_count(size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
@@ -132,10 +139,10 @@ class SumPool:
     """A second summation over the sums, where no single one is equal (overlapping windows)."""
 
     def __post_init__(self) -> None:
-        _check_pair("pool.kernel", self.kernel, 1)
-        _check_pair("pool.stride", self.stride, 1)
-        _check_pair("pool.padding", self.padding, 0)
-        _check_pair("pool.dilation", self.dilation, 1)
+        for name, minimum in (("kernel", 1), ("stride", 1), ("padding", 0), ("dilation", 1)):
+            value = _pair(f"pool.{name}", getattr(self, name), minimum)
+            object.__setattr__(self, name, value)
+        check_type("field 'pool.then'", self.then, SumPool, NoneType)
         span = tuple(d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel, strict=True))
         if any(2 * p > s for p, s in zip(self.padding, span, strict=True)):
             raise InvalidNetworkError(
@@ -182,14 +189,15 @@ class Conv2d:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight", _weights(self.weight))
-        _check_pair("stride", self.stride, 1)
-        _check_pair("padding", self.padding, 0)
-        _check_pair("dilation", self.dilation, 1)
-        if self.weight.ndim != 4 or self.groups < 1 or self.weight.shape[0] % self.groups:
+        for name, minimum in (("stride", 1), ("padding", 0), ("dilation", 1)):
+            object.__setattr__(self, name, _pair(name, getattr(self, name), minimum))
+        groups = whole_number("Conv2d field 'groups'", self.groups, 1, 2**31)
+        object.__setattr__(self, "groups", groups)
+        if self.weight.ndim != 4 or not self.weight.size or self.weight.shape[0] % groups:
             raise InvalidNetworkError(
                 "Conv2d weight",
-                got=f"shape {self.weight.shape} with {self.groups} groups",
-                expected="(O, C/groups, kh, kw) with O divisible by groups",
+                got=f"shape {self.weight.shape} with {groups} groups",
+                expected="(O, C/groups, kh, kw), all positive, with O divisible by groups",
                 fix="Check the order of the axes.",
             )
 
@@ -254,10 +262,10 @@ class Dense:
 
     def output_shape(self, shape: Shape) -> Shape:
         """Shape of the output, (O,), for an input of any shape with N elements."""
-        if int(np.prod(shape)) != self.weight.shape[1]:
+        if math.prod(shape) != self.weight.shape[1]:
             raise InvalidNetworkError(
                 "Dense",
-                got=f"an input of shape {shape} ({int(np.prod(shape))} elements)",
+                got=f"an input of shape {shape} ({math.prod(shape)} elements)",
                 expected=f"{self.weight.shape[1]} elements, by its weight",
                 fix="Check the input shape that the network was built for.",
             )
@@ -291,11 +299,7 @@ class Identity:
 
     def output_shape(self, shape: Shape) -> Shape:
         """The input's shape."""
-        try:
-            fits = np.broadcast_shapes(self.scale.shape, shape) == shape
-        except ValueError:
-            fits = False
-        if not fits:
+        if not fits_shape(self.scale.shape, shape):
             raise InvalidNetworkError(
                 "Identity",
                 got=f"a scale of shape {self.scale.shape}",
@@ -318,7 +322,8 @@ class Connection:
     """A linear map from the summed spikes of its sources to one population's input.
 
     Raises:
-        InvalidNetworkError: No source, a source named twice, or a number out of range.
+        InvalidNetworkError: No source, a source named twice, a part of another type, or a number
+            out of range.
     """
 
     sources: tuple[str, ...]
@@ -337,7 +342,17 @@ class Connection:
     """Integer networks: width of a weight in bits, sign included, 2..8."""
 
     def __post_init__(self) -> None:
+        sources: Any = self.sources
+        if not isinstance(sources, tuple) or not all(isinstance(s, str) for s in sources):
+            raise InvalidNetworkError(
+                f"connection into {self.target!r}",
+                got=f"sources {sources!r}",
+                expected="a tuple of names",
+                fix="Write one source as ('name',).",
+            )
         name = f"connection {'+'.join(self.sources)}->{self.target}"
+        check_type(f"{name}, field 'operator'", self.operator, Conv2d, Dense, Identity)
+        check_type(f"{name}, field 'pool'", self.pool, SumPool, NoneType)
         if not self.sources or len(set(self.sources)) != len(self.sources):
             raise InvalidNetworkError(
                 name,
@@ -346,14 +361,8 @@ class Connection:
                 fix="Express a doubled source by a doubled weight.",
             )
         for field, low, high in (("delay", 0, 2**31), ("exponent", 0, 16), ("bits", 2, 8)):
-            value = getattr(self, field)
-            if not isinstance(value, int) or not low <= value <= high:
-                raise InvalidNetworkError(
-                    f"{name}, field {field!r}",
-                    got=repr(value),
-                    expected=f"an integer in {low}..{high}",
-                    fix="Choose a value in this range.",
-                )
+            value = whole_number(f"{name}, field {field!r}", getattr(self, field), low, high)
+            object.__setattr__(self, field, value)
         if self.is_integer:
             limit = (1 << (self.bits - 1)) - 1
             # int8 holds -128, whose magnitude int8 does not: widen before taking it.

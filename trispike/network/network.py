@@ -6,6 +6,9 @@ that makes one from the other returns a new object.
 
 from __future__ import annotations
 
+import json
+import math
+import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trispike.errors import InvalidDataError, InvalidNetworkError
-from trispike.network.arrays import frozen_array
+from trispike.network.arrays import check_type, fits_shape, frozen_array, whole_number
 from trispike.network.connection import Connection, Shape
 from trispike.network.neuron import FixedPointNeuron, Neuron
 
@@ -32,14 +35,15 @@ class Input:
     """What enters the network, and how raw data become it.
 
     Raises:
-        InvalidNetworkError: The shape, encoding, or a number is out of range.
+        InvalidNetworkError: The shape, encoding, or a number is out of range, or spikes are to be
+            normalized.
     """
 
     shape: Shape
     """(C, H, W) or (N,)."""
     encoding: Encoding = "direct"
     """direct: one analog frame, repeated at every step; frames: one analog or count frame per
-    step; spikes: integers per step, used as they are."""
+    step; spikes: integers per step, used as they are, without mean and std."""
     name: str = "input"
     """Name by which connections refer to it."""
     mean: Array = 0.0  # type: ignore[assignment]
@@ -55,7 +59,13 @@ class Input:
             value = frozen_array(getattr(self, name), np.float64)
             object.__setattr__(self, name, value)
             _check_finite(f"input field {name!r}", value)
-            _check_broadcast(f"input field {name!r}", value, self.shape)
+            if not fits_shape(value.shape, self.shape):
+                raise InvalidNetworkError(
+                    f"input field {name!r}",
+                    got=f"shape {value.shape}",
+                    expected=f"one that broadcasts to {self.shape}",
+                    fix="Use a scalar, or one value per channel as (C, 1, 1).",
+                )
         if self.encoding not in get_args(Encoding):
             raise InvalidNetworkError(
                 "input field 'encoding'",
@@ -69,6 +79,15 @@ class Input:
                 got=f"std {self.std.reshape(-1)[:4]}, scale {self.scale}",
                 expected="positive numbers",
                 fix="Correct the normalization of the data.",
+            )
+        if self.scale is not None:
+            object.__setattr__(self, "scale", float(self.scale))
+        if self.encoding == "spikes" and ((self.mean != 0).any() or (self.std != 1).any()):
+            raise InvalidNetworkError(
+                "input normalization",
+                got="mean and std for spikes",
+                expected="mean 0 and std 1, because spikes are used as they are",
+                fix="Use the 'frames' encoding for values that are to be normalized.",
             )
 
     def data_shape(self, steps: int) -> Shape:
@@ -141,12 +160,13 @@ class Population:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", _checked_shape("population", self.shape))
+        check_type("population field 'neuron'", self.neuron, Neuron, FixedPointNeuron)
         self.neuron.check_shape(self.shape)
 
     @property
     def size(self) -> int:
         """Number of neurons."""
-        return int(np.prod(self.shape))
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -176,6 +196,8 @@ class Readout:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "connections", tuple(self.connections))
+        for connection in self.connections:
+            check_type(f"readout {self.name!r}, field 'connections'", connection, Connection)
         for name in ("bias", "weights"):
             value = np.asarray(getattr(self, name))
             array = frozen_array(value, np.int64 if value.dtype.kind in "iu" else np.float64)
@@ -188,13 +210,16 @@ class Readout:
                 expected="bias (classes,) and weights (steps,)",
                 fix="Flatten them.",
             )
-        if not 0 <= self.state_shift <= 16 or not 0 < self.scale < np.inf:
+        shift = whole_number(f"readout {self.name!r}, field 'state_shift'", self.state_shift, 0, 16)
+        object.__setattr__(self, "state_shift", shift)
+        if not 0 < self.scale < np.inf:
             raise InvalidNetworkError(
                 f"readout {self.name!r}",
-                got=f"state_shift {self.state_shift}, scale {self.scale}",
-                expected="a shift in 0..16 and a positive, finite scale",
-                fix="Correct the numbers.",
+                got=f"scale {self.scale}",
+                expected="a positive, finite scale",
+                fix="Correct the number.",
             )
+        object.__setattr__(self, "scale", float(self.scale))
 
     @property
     def classes(self) -> int:
@@ -215,8 +240,8 @@ class Network:
     delivers the spikes of the same step; one with delay d those of d steps before, zero at first.
 
     Raises:
-        InvalidNetworkError: Names, shapes or number types do not fit together, or there is a
-            loop without delay.
+        InvalidNetworkError: Names, shapes or number types do not fit together, there is a loop
+            without delay, or the provenance is no JSON.
     """
 
     input: Input
@@ -238,17 +263,13 @@ class Network:
         populations = MappingProxyType(dict(self.populations))
         object.__setattr__(self, "populations", populations)
         object.__setattr__(self, "connections", tuple(self.connections))
-        object.__setattr__(self, "provenance", MappingProxyType(dict(self.provenance)))
+        object.__setattr__(self, "provenance", MappingProxyType(_json(self.provenance)))
+        self._check_parts()
         self._check_names()
         self._check_shapes()
         self._check_types()
-        if not isinstance(self.steps, int) or self.steps < 1:
-            raise InvalidNetworkError(
-                "network field 'steps'",
-                got=repr(self.steps),
-                expected="an integer >= 1",
-                fix="State the number of time steps.",
-            )
+        steps = whole_number("network field 'steps'", self.steps, 1, 2**31)
+        object.__setattr__(self, "steps", steps)
         if self.readout.weights.shape != (self.steps,):
             raise InvalidNetworkError(
                 f"readout {self.readout.name!r}",
@@ -326,10 +347,19 @@ class Network:
             depth[name] = 1 + max((depth[s] for s in sources), default=0)
         return MappingProxyType(depth)
 
+    def _check_parts(self) -> None:
+        check_type("network field 'input'", self.input, Input)
+        check_type("network field 'readout'", self.readout, Readout)
+        for name, population in self.populations.items():
+            check_type(f"population {name!r}", population, Population)
+        for connection in self.connections:
+            check_type("network field 'connections'", connection, Connection)
+
     def _check_names(self) -> None:
         names = [self.input.name, *self.populations, self.readout.name]
         for name in names:
-            if not name or names.count(name) > 1 or any(ch in name for ch in "+>#/"):
+            plain = isinstance(name, str) and name and not any(ch in name for ch in "+>#/")
+            if not plain or names.count(name) > 1:
                 raise InvalidNetworkError(
                     f"name {name!r}",
                     got="an empty or repeated name, or one with +, >, # or /",
@@ -373,7 +403,7 @@ class Network:
             is_readout = c.target == self.readout.name
             wanted = (self.readout.classes,) if is_readout else self.populations[c.target].shape
             # Flattening keeps the row-major order, so one axis may stand for three.
-            flat = 1 in (len(got), len(wanted)) and np.prod(got) == np.prod(wanted)
+            flat = 1 in (len(got), len(wanted)) and math.prod(got) == math.prod(wanted)
             if got != wanted and not flat:
                 raise InvalidNetworkError(
                     label,
@@ -420,12 +450,15 @@ class IntegerNetwork(Network):
 
 
 def _checked_shape(what: str, shape: Shape) -> Shape:
-    result = tuple(int(n) for n in shape)
+    try:
+        result = tuple(operator.index(n) for n in shape)
+    except TypeError:
+        result = ()
     if len(result) not in (1, 3) or any(n < 1 for n in result):
         raise InvalidNetworkError(
             what,
             got=f"shape {shape}",
-            expected="(C, H, W) or (N,), all positive",
+            expected="(C, H, W) or (N,), positive integers",
             fix="Bring it to one of these forms.",
         )
     return result
@@ -438,15 +471,14 @@ def _check_finite(what: str, array: Array) -> None:
         )
 
 
-def _check_broadcast(what: str, array: Array, shape: Shape) -> None:
+def _json(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """A deep copy, in the form in which JSON returns it."""
     try:
-        fits = np.broadcast_shapes(array.shape, shape) == shape
-    except ValueError:
-        fits = False
-    if not fits:
+        return dict(json.loads(json.dumps(dict(provenance), allow_nan=False)))
+    except (TypeError, ValueError) as error:
         raise InvalidNetworkError(
-            what,
-            got=f"shape {array.shape}",
-            expected=f"one that broadcasts to {shape}",
-            fix="Use a scalar, or one value per channel as (C, 1, 1).",
-        )
+            "network field 'provenance'",
+            got=str(error),
+            expected="JSON values only",
+            fix="Bring it to strings, finite numbers, booleans, lists and dictionaries.",
+        ) from error

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trispike.errors import InvalidNetworkError
-from trispike.network.arrays import frozen_array, same_values
+from trispike.network.arrays import fits_shape, frozen_array, same_values, whole_number
 from trispike.network.fixed_point import (
     DECAY_ONE,
     DEFAULT_STATE_BITS,
@@ -127,11 +127,7 @@ class _Broadcasting:
     def check_shape(self, shape: tuple[int, ...]) -> None:
         """Raise InvalidNetworkError unless every parameter broadcasts to ``shape``."""
         for name, value in self.array_fields().items():
-            try:
-                fits = np.broadcast_shapes(value.shape, shape) == shape
-            except ValueError:
-                fits = False
-            if not fits:
+            if not fits_shape(value.shape, shape):
                 raise InvalidNetworkError(
                     f"neuron field {name!r}",
                     got=f"shape {value.shape}",
@@ -306,14 +302,8 @@ class FixedPointNeuron(_Broadcasting):
 
     def __post_init__(self) -> None:
         for name, low, high in (("state_bits", 8, 32), ("state_shift", 0, 16)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or not low <= value <= high:
-                raise InvalidNetworkError(
-                    f"neuron field {name!r}",
-                    got=repr(value),
-                    expected=f"an integer in {low}..{high}",
-                    fix="Choose a value in this range.",
-                )
+            number = whole_number(f"neuron field {name!r}", getattr(self, name), low, high)
+            object.__setattr__(self, name, number)
         limit, top = state_limit(self.state_bits), never(self.state_bits)
         for name, default in (("th_pos", top), ("th_neg", top), ("floor", -limit)):
             if getattr(self, name) is None:

@@ -52,12 +52,7 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
     """Write a network to one safetensors file, replacing it whole."""
     header, arrays = to_arrays(network)
     with whole_file(path) as temporary:
-        # NumPy views of one buffer are written once each; safetensors wants them contiguous.
-        save_file(
-            {name: np.ascontiguousarray(array) for name, array in arrays.items()},
-            temporary,
-            metadata={FORMAT: json.dumps(header)},
-        )
+        save_file(arrays, temporary, metadata={FORMAT: json.dumps(header)})
 
 
 def load(path: str | os.PathLike[str]) -> FloatNetwork | IntegerNetwork:
@@ -85,14 +80,14 @@ def load(path: str | os.PathLike[str]) -> FloatNetwork | IntegerNetwork:
         return from_arrays(header, arrays)
     except FileFormatError:
         raise
-    except (SafetensorError, json.JSONDecodeError) as error:
+    except (SafetensorError, json.JSONDecodeError, RecursionError) as error:
         raise FileFormatError(
             f"file '{path}'",
             got=f"unreadable content ({error})",
             expected="a network written by trispike",
             fix="The file is truncated or foreign; write it again with trispike convert.",
         ) from error
-    except (TrispikeError, TypeError, ValueError, KeyError, AttributeError) as error:
+    except (TrispikeError, TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
         raise FileFormatError(
             f"file '{path}'",
             got=f"a network that is not valid ({error})",
@@ -107,7 +102,7 @@ def digest(network: Network) -> str:
     del header["network"]["provenance"]
     sha = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
+        array = arrays[name]
         sha.update(f"{name}:{array.dtype.str}:{array.shape}".encode())
         sha.update(array.tobytes())
     return sha.hexdigest()
@@ -129,8 +124,9 @@ def from_arrays(header: Header, arrays: Mapping[str, npt.NDArray[Any]]) -> Any:
     """The inverse of :func:`to_arrays`.
 
     Raises:
-        FileFormatError: Another version, or arrays left over.
-        InvalidNetworkError: A part breaks a rule of its own, or a field is missing or unknown.
+        FileFormatError: Another version.
+        InvalidNetworkError: A part breaks a rule of its own, a field or array is missing, unknown
+            or of another type than :func:`to_arrays` gives it.
     """
     version = header.get("version")
     if version != VERSION:
@@ -146,7 +142,18 @@ def from_arrays(header: Header, arrays: Mapping[str, npt.NDArray[Any]]) -> Any:
         raise _malformed("network", f"a {type(network).__name__}", "a network")
     if left:
         raise _malformed("tensors", "unknown names " + ", ".join(sorted(left)), "none")
+    _check_canonical(network, header, arrays)
     return network
+
+
+def _check_canonical(network: Network, header: Header, arrays: Mapping[str, Any]) -> None:
+    """Refuse what constructors would have mended: it was not written by :func:`to_arrays`."""
+    own_header, own_arrays = to_arrays(network)
+    if json.dumps(own_header, sort_keys=True) != json.dumps(header, sort_keys=True):
+        raise _malformed("network header", "values of other types or forms", "those of its fields")
+    for name, own in own_arrays.items():
+        if arrays[name].dtype != own.dtype:
+            raise _malformed(f"tensor {name!r}", f"dtype {arrays[name].dtype}", str(own.dtype))
 
 
 def _pack(value: Any, path: str, arrays: Arrays) -> Any:

@@ -7,6 +7,7 @@ between them, as it would be on a target that has synapses only. Borders are exa
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -33,7 +34,7 @@ def fan_out(
             their weight.
     """
     operator = connection.operator
-    chw = source_shape if len(source_shape) == 3 else (int(np.prod(source_shape)), 1, 1)
+    chw = source_shape if len(source_shape) == 3 else (math.prod(source_shape), 1, 1)
     pool = connection.pool or _NO_POOL
     pooled = pool.output_shape(chw)
     covers = [_pool_cover(pool, axis, chw) for axis in (0, 1)]
@@ -77,14 +78,7 @@ def dense_macs(connection: Connection, source_shape: Shape) -> int:
     products with the zero padding are not.
     """
     pooled = connection.pool.output_shape(source_shape) if connection.pool else source_shape
-    unpooled = Connection(
-        sources=connection.sources,
-        target=connection.target,
-        operator=connection.operator,
-        bits=connection.bits,
-        exponent=connection.exponent,
-    )
-    return synapse_count(unpooled, pooled, include_zero_weights=True)
+    return synapse_count(replace(connection, pool=None), pooled, include_zero_weights=True)
 
 
 def expanded(connection: Connection, source_shape: Shape) -> Connection:
@@ -122,14 +116,7 @@ def expanded(connection: Connection, source_shape: Shape) -> Connection:
         for axis in (0, 1):
             _check_cut(connection, pool, conv, axis, source_shape[1 + axis], pooled[1 + axis])
         new = _convolve(pool, conv, connection)
-    return Connection(
-        sources=connection.sources,
-        target=connection.target,
-        operator=new,
-        delay=connection.delay,
-        exponent=connection.exponent,
-        bits=connection.bits,
-    )
+    return replace(connection, operator=new, pool=None)
 
 
 def _convolve(pool: SumPool, conv: Conv2d, connection: Connection) -> Conv2d:
