@@ -87,6 +87,8 @@ def convert(
     # Here, because everything after a conversion works without torch.
     from trispike.export import prove, trace  # noqa: PLC0415
 
+    if hasattr(example_input, "detach"):  # a tensor, perhaps on another device
+        example_input = example_input.detach().cpu()
     data = np.asarray(example_input)
     steps = getattr(module, "steps", None) if steps is None else steps
     if not isinstance(steps, int) or steps < 1:
@@ -99,7 +101,7 @@ def convert(
     if encoding is None:
         encoding = _encoding_of(data, steps)
     shape = data.shape[1 if encoding == "direct" else 2 :]
-    if not len(data) or len(shape) not in (1, 3) or proof_samples < 1:
+    if not data.size or len(shape) not in (1, 3) or proof_samples < 1:
         raise InvalidDataError(
             "example_input",
             got=f"shape {data.shape} and proof_samples {proof_samples}",

@@ -3,6 +3,9 @@
 Published code carries (T, N, C, H, W) or (N, T, C, H, W) tensors, merges T into the batch for the
 layers that know no time, and splits it off again. An axis is therefore a tuple of atoms in
 row-major order; reshaping regroups atoms and never changes their order, permuting reorders axes.
+
+As in PyTorch, axes are counted from the end by negative numbers, and a number that names no axis
+raises IndexError.
 """
 
 from __future__ import annotations
@@ -29,6 +32,13 @@ Axes: TypeAlias = tuple[Axis, ...]
 FEATURES = ("C", "H", "W")
 
 
+def feature_atoms(shape: Sequence[int]) -> Axes:
+    """One axis for each number of a shape, (C, H, W) or (C,)."""
+    return tuple(
+        (Atom(label, size),) for label, size in zip(FEATURES[: len(shape)], shape, strict=True)
+    )
+
+
 def sizes(axes: Axes) -> tuple[int, ...]:
     """The shape of a tensor with these axes."""
     return tuple(prod(atom.size for atom in axis) for axis in axes)
@@ -41,18 +51,34 @@ def labels(axis: Axis) -> str:
 
 def describe(axes: Axes) -> str:
     """For messages: "(T*N, C, H, W)"."""
-    return "(" + ", ".join("*".join(a.label for a in axis) or "1" for axis in axes) + ")"
+    return "(" + ", ".join("*".join(labels(axis)) or "1" for axis in axes) + ")"
+
+
+def has_features(axis: Axis) -> bool:
+    """Whether an axis holds features, alone or merged with something else."""
+    return any(atom.label in FEATURES for atom in axis)
 
 
 def feature_axes(axes: Axes) -> Axes:
     """The axes that hold features, in order."""
-    return tuple(axis for axis in axes if any(atom.label in FEATURES for atom in axis))
+    return tuple(filter(has_features, axes))
 
 
-def with_features(axes: Axes, shape: tuple[int, ...]) -> Axes:
-    """The same axes with the features replaced by new ones, (C, H, W) or (C,), at the end."""
-    leading = tuple(axis for axis in axes if axis not in feature_axes(axes))
-    return leading + tuple((Atom(FEATURES[n], size),) for n, size in enumerate(shape))
+def with_features(axes: Axes, shape: Sequence[int]) -> Axes:
+    """The same axes with new features, one axis for each that holds features now."""
+    new = iter(feature_atoms(shape))
+    return tuple(next(new) if has_features(axis) else axis for axis in axes)
+
+
+def position(axes: Axes, label: str) -> int | None:
+    """Which axis holds this atom and nothing else."""
+    found = [n for n, axis in enumerate(axes) if labels(axis) == label]
+    return found[0] if found else None
+
+
+def holds(axes: Axes, label: str) -> bool:
+    """Whether the atom is in any axis, alone or merged."""
+    return any(atom.label == label for axis in axes for atom in axis)
 
 
 def reshaped(axes: Axes, shape: Sequence[int], name: str) -> Axes:
@@ -84,20 +110,25 @@ def reshaped(axes: Axes, shape: Sequence[int], name: str) -> Axes:
 
 
 def merged(axes: Axes, start: int, end: int) -> Axes:
-    """Flatten axes start..end (inclusive, negative from the end)."""
-    start, end = start % len(axes), end % len(axes)
+    """Flatten axes start..end, inclusive."""
+    start, end = _counted(axes, start), _counted(axes, end)
+    if start > end:
+        raise IndexError(f"axis {start} comes after axis {end}")
     middle = tuple(atom for axis in axes[start : end + 1] for atom in axis)
     return (*axes[:start], middle, *axes[end + 1 :])
 
 
 def split(axes: Axes, axis: int, shape: Sequence[int], name: str) -> Axes:
     """Unflatten one axis."""
-    axis %= len(axes)
+    axis = _counted(axes, axis)
     return (*axes[:axis], *reshaped((axes[axis],), shape, name), *axes[axis + 1 :])
 
 
 def permuted(axes: Axes, order: Sequence[int]) -> Axes:
     """Reorder axes."""
+    order = [_counted(axes, n) for n in order]
+    if sorted(order) != list(range(len(axes))):
+        raise IndexError(f"{order} is no order of {len(axes)} axes")
     return tuple(axes[n] for n in order)
 
 
@@ -112,20 +143,31 @@ def moved(axes: Axes, origin: int, to: int) -> Axes:
     """Move one axis to another place."""
     rest = list(axes)
     axis = rest.pop(origin)
-    rest.insert(to % len(axes), axis)
+    rest.insert(_counted(axes, to), axis)
     return tuple(rest)
+
+
+def inserted(axes: Axes, at: int) -> Axes:
+    """A new axis of one element; counted among the axes of the result."""
+    at = range(len(axes) + 1)[at]
+    return (*axes[:at], (), *axes[at:])
 
 
 def without(axes: Axes, axis: int) -> Axes:
     """Remove an axis of one element; its atoms stay with a neighbour."""
-    axis %= len(axes)
     rest = list(axes)
     atoms = rest.pop(axis)
-    if atoms and axis:
-        rest[axis - 1] += atoms
+    before = _counted(axes, axis) - 1
+    if atoms and before >= 0:
+        rest[before] += atoms
     elif atoms:
         rest[0] = atoms + rest[0]
     return tuple(rest)
+
+
+def _counted(axes: Axes, axis: int) -> int:
+    """The same axis, counted from the front."""
+    return range(len(axes))[axis]
 
 
 def _mixed(axes: Axes, shape: Sequence[int], name: str) -> UnsupportedError:

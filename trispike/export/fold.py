@@ -9,7 +9,7 @@ names the layers concerned. NumPy only.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,9 @@ from trispike.network.connection import Operator, Pair, Shape
 Array: TypeAlias = npt.NDArray[Any]
 
 MATERIALIZE_LIMIT = 1 << 26
-"""Largest matrix, in elements, that a convolution before a Linear layer is turned into."""
+"""Largest matrix, in elements, that a convolution and a Linear layer after it are turned into."""
+
+CHANGE_IT = "Change this part of the module; what folds is listed in docs/folding.md."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,29 +69,31 @@ def source(name: str, shape: Shape, amplitude: Array | float = 1.0) -> Affine:
 
 def scaled(value: Affine, gain: Array, name: str) -> Affine:
     """Multiply by a gain that broadcasts to the value's shape."""
-    paths = tuple(replace(p, operator=_scaled(p, value.shape, gain, name)) for p in value.paths)
+    paths = tuple(_scaled(path, value.shape, gain, name) for path in value.paths)
     return replace(value, paths=paths, bias=value.bias * gain)
 
 
-def _scaled(path: Path, shape: Shape, gain: Array, name: str) -> Operator:
+def _scaled(path: Path, shape: Shape, gain: Array, name: str) -> Path:
     operator = path.operator
+    own = operator.output_shape(path.pooled_shape)
+    if gain.size > 1 and shape != own:  # the value was flattened
+        gain = _compressed(np.broadcast_to(gain, shape).reshape(own))
     if isinstance(operator, Dense):
-        rows = np.broadcast_to(gain, shape).reshape(-1, 1)
-        return Dense(weight=operator.weight * rows)
+        rows = np.broadcast_to(gain, own).reshape(-1, 1)
+        return replace(path, operator=Dense(weight=operator.weight * rows))
     if isinstance(operator, Identity):
-        inner = path.pooled_shape
-        if shape != inner and gain.size > 1:
-            gain = np.broadcast_to(gain, shape).reshape(inner)
-        return Identity(scale=operator.scale * gain)
-    per_channel = np.broadcast_to(gain, np.broadcast_shapes(gain.shape, (shape[0], 1, 1)))
-    if per_channel.shape != (shape[0], 1, 1):
-        raise _refusal(
+        return replace(path, operator=Identity(scale=operator.scale * gain))
+    if gain.size > 1 and gain.shape[-2:] != (1, 1):
+        raise refusal(
             name,
-            f"a gain that differs between positions after the convolution {path.origin!r}",
-            "one gain per channel",
-            "A convolution's weights are shared by all positions.",
+            got=f"a gain that differs between positions after the convolution {path.origin!r}",
+            expected="one gain per channel",
+            fix="A convolution's weights are shared by all positions.",
         )
-    return replace(operator, weight=operator.weight * per_channel[..., None])
+    per_channel = np.broadcast_to(gain, (own[0], 1, 1))
+    return replace(
+        path, operator=replace(operator, weight=operator.weight * per_channel[..., None])
+    )
 
 
 def shifted(value: Affine, shift: Array) -> Affine:
@@ -100,8 +104,11 @@ def shifted(value: Affine, shift: Array) -> Affine:
 def added(a: Affine, b: Affine, name: str) -> Affine:
     """Sum of two values. Paths that differ in their sources only become one."""
     if a.shape != b.shape:
-        raise _refusal(
-            name, f"shapes {a.shape} and {b.shape}", "equal shapes", "Broadcasting is not folded."
+        raise refusal(
+            name,
+            got=f"a sum of shapes {a.shape} and {b.shape}",
+            expected="equal shapes",
+            fix="Broadcasting between signals is not folded.",
         )
     paths = list(a.paths)
     for path in b.paths:
@@ -150,14 +157,9 @@ def flattened(value: Affine) -> Affine:
     """Row-major (C, H, W) to (N,)."""
     if len(value.shape) == 1:
         return value
-    bias = value.bias
-    if bias.size > 1:
-        bias = np.broadcast_to(bias, value.shape).reshape(-1)
-    return replace(
-        value,
-        shape=(int(np.prod(value.shape)),),
-        bias=bias.reshape(-1)[:] if bias.size > 1 else bias.reshape(()),
-    )
+    one = value.bias.size == 1
+    bias = value.bias.reshape(()) if one else np.broadcast_to(value.bias, value.shape).reshape(-1)
+    return replace(value, shape=(int(np.prod(value.shape)),), bias=bias)
 
 
 def convolved(value: Affine, conv: Conv2d, bias: Array | None, name: str) -> Affine:
@@ -175,10 +177,12 @@ def convolved(value: Affine, conv: Conv2d, bias: Array | None, name: str) -> Aff
     return Affine(shape=shape, paths=paths, bias=carried + own)
 
 
-def _compressed(bias: Array) -> Array:
+def _compressed(values: Array) -> Array:
     """One value per channel where all positions agree."""
-    first = bias[:, :1, :1]
-    return first if (bias == first).all() else bias
+    if values.ndim != 3:
+        return values
+    first = values[:, :1, :1]
+    return first if (values == first).all() else values
 
 
 def _conv_after(path: Path, conv: Conv2d, name: str) -> Path:
@@ -235,11 +239,11 @@ def projected(value: Affine, weight: Array, bias: Array | None, name: str) -> Af
     """Apply a Linear layer, weight (O, N), to the flattened value."""
     flat = flattened(value)
     if weight.shape[1] != flat.shape[0]:
-        raise _refusal(
+        raise refusal(
             name,
-            f"an input of {flat.shape[0]} elements (shape {value.shape})",
-            f"{weight.shape[1]} elements, by its weight",
-            "Check the input shape that was given for the conversion.",
+            got=f"an input of {flat.shape[0]} elements (shape {value.shape})",
+            expected=f"{weight.shape[1]} elements, by its weight",
+            fix="Check the input shape that was given for the conversion.",
         )
     paths = tuple(
         replace(p, operator=Dense(weight=_dense_after(p, weight, name)), origin=name)
@@ -257,11 +261,34 @@ def _dense_after(path: Path, weight: Array, name: str) -> Array:
         return weight * np.broadcast_to(first.scale, inner).reshape(1, -1)
     if isinstance(first, Dense):
         return weight @ first.weight
-    elements = int(np.prod(inner))
-    if elements * int(np.prod(first.output_shape(inner))) > MATERIALIZE_LIMIT:
+    if len(weight) * int(np.prod(inner)) > MATERIALIZE_LIMIT:
         raise _two_layers(path.origin, name, "a Linear layer after a convolution of this size")
-    basis = np.eye(elements).reshape(elements, *inner)
-    return cast(Array, weight @ first.apply(basis).reshape(elements, -1).T)
+    rows = weight.reshape(-1, *first.output_shape(inner))
+    return _adjoint(first, rows, inner).reshape(len(weight), -1)
+
+
+def _adjoint(conv: Conv2d, rows: Array, shape: Shape) -> Array:
+    """Rows that read the output of a convolution, as rows that read its input.
+
+    Args:
+        conv: The convolution.
+        rows: (R, O, H', W').
+        shape: (C, H, W) of its input.
+
+    Returns:
+        (R, C, H, W), such that its product with any input is that of ``rows`` with the output.
+    """
+    (ph, pw), (sh, sw), (dh, dw) = conv.padding, conv.stride, conv.dilation
+    count, _, height, width = rows.shape
+    weight = conv.weight.reshape(conv.groups, -1, *conv.weight.shape[1:])
+    grouped = rows.reshape(count, conv.groups, weight.shape[1], height, width)
+    padded = np.zeros((count, shape[0], shape[1] + 2 * ph, shape[2] + 2 * pw))
+    for i, j in np.ndindex(*conv.kernel):
+        read = np.einsum("rgohw,goc->rgchw", grouped, weight[..., i, j], optimize=True)
+        down = slice(i * dh, i * dh + (height - 1) * sh + 1, sh)
+        across = slice(j * dw, j * dw + (width - 1) * sw + 1, sw)
+        padded[:, :, down, across] += read.reshape(count, shape[0], height, width)
+    return padded[:, :, ph : ph + shape[1], pw : pw + shape[2]]
 
 
 def averaged(
@@ -315,11 +342,17 @@ def _composed_pool(first: SumPool | None, second: SumPool) -> SumPool | None:
         return second
     if first.then is not None:
         return replace(first, then=_composed_pool(first.then, second))
-    if first.kernel == (1, 1) and first.padding == (0, 0):
+    spread = _times(first.stride, second.padding)
+    # Spread out with the stride, a padding may exceed half of the window.
+    fits = all(
+        2 * spread[a] <= first.stride[a] * second.dilation[a] * (second.kernel[a] - 1) + 1
+        for a in (0, 1)
+    )
+    if first.kernel == (1, 1) and first.padding == (0, 0) and fits:
         return SumPool(
             kernel=second.kernel,
             stride=_times(first.stride, second.stride),
-            padding=_times(first.stride, second.padding),
+            padding=spread,
             dilation=_times(first.stride, second.dilation),
         )
     if second.kernel == (1, 1) and second.padding == (0, 0):
@@ -363,7 +396,8 @@ def _times(a: Pair, b: Pair) -> Pair:
     return a[0] * b[0], a[1] * b[1]
 
 
-def _refusal(name: str, got: str, expected: str, fix: str) -> UnsupportedError:
+def refusal(name: str, *, got: str, expected: str, fix: str = CHANGE_IT) -> UnsupportedError:
+    """The error for a layer, by its name, that has no exact form."""
     return UnsupportedError(f"layer {name!r}", got=got, expected=expected, fix=fix)
 
 

@@ -55,22 +55,30 @@ def adapt_neuron(module: nn.Module, name: str) -> AdaptedNeuron:
         UnsupportedError: Neither a trispike neuron nor of a registered class, or an amplitude
             that is not finite.
     """
-    if isinstance(module, SpikingNeuron):
+    # A registered adapter first: it may be for a subclass of ours that behaves otherwise.
+    kind = next((kind for kind in type(module).__mro__ if kind in _ADAPTERS), None)
+    if kind is not None:
+        adapted = _ADAPTERS[kind](module)
+    elif isinstance(module, SpikingNeuron):
         adapted = AdaptedNeuron(
             neuron=module.to_neuron(),
             amplitude=module.spike_amplitude(),
             time_axis=module.time_axis,
         )
     else:
-        kinds = [kind for kind in type(module).__mro__ if kind in _ADAPTERS]
-        if not kinds:
-            raise UnsupportedError(
-                f"layer {name!r}",
-                got=f"a {type(module).__name__}",
-                expected="a neuron of trispike.nn, or one of a registered class",
-                fix="Describe it with trispike.export.register_neuron.",
-            )
-        adapted = _ADAPTERS[kinds[0]](module)
+        raise UnsupportedError(
+            f"layer {name!r}",
+            got=f"a {type(module).__name__}",
+            expected="a neuron of trispike.nn, or one of a registered class",
+            fix="Describe it with trispike.export.register_neuron.",
+        )
+    if not isinstance(adapted, AdaptedNeuron):
+        raise UnsupportedError(
+            f"neuron {name!r}",
+            got=f"a {type(adapted).__name__} from the adapter of {type(module).__name__}",
+            expected="an AdaptedNeuron",
+            fix="Correct the adapter that was registered for this class.",
+        )
     if not np.isfinite(adapted.amplitude).all():
         raise UnsupportedError(
             f"neuron {name!r}",

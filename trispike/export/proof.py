@@ -11,15 +11,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
 
-from trispike.errors import FoldingError
-from trispike.export.trace import Traced
+from trispike.errors import FoldingError, InvalidDataError, TrispikeError
+from trispike.export.trace import Traced, TracedPopulation
 from trispike.network import FloatNetwork
 from trispike.network.dynamics import time_steps
 
@@ -60,7 +60,8 @@ class Proof:
     precision: Precision
     """Arithmetic of the module."""
     spikes_compared: int
-    """Neurons times steps times samples."""
+    """Neurons times steps times samples. Neurons whose spikes have amplitude zero are left out:
+    nothing sees what they do."""
     spikes_fired: int
     """How many of these fired, either sign: a silent network proves little."""
     spike_mismatches: int
@@ -124,7 +125,7 @@ def prove(
     """Run module and folded network on the same data and compare every spike.
 
     Args:
-        module: What was traced; it is copied and put into evaluation mode.
+        module: What was traced; a copy in evaluation mode runs.
         traced: What :func:`trispike.export.trace.trace` returned for it.
         data: Raw data, as ``network.input.encode`` takes them.
         description: Where the data come from, for the record.
@@ -133,11 +134,16 @@ def prove(
         progress: Called with the number of samples finished since the last call.
 
     Raises:
-        InvalidDataError: The data do not fit the network.
+        InvalidDataError: There are no data, or they do not fit the network or the module.
+        FoldingError: A neuron of the module puts out something else than spikes times the
+            amplitude that its adapter states.
     """
-    module = copy.deepcopy(module).eval().to(getattr(torch, precision))
     network = traced.network
     encoded = network.input.encode(data, network.steps)
+    if not len(encoded):
+        raise InvalidDataError(
+            "data of the proof", got="no samples", expected="at least one", fix="Pass real data."
+        )
     tally = _Tally(precision)
     for first in range(0, len(encoded), batch_size):
         batch = encoded[first : first + batch_size]
@@ -151,40 +157,44 @@ def prove(
 class _Tally:
     def __init__(self, precision: Precision) -> None:
         self.precision = precision
-        self.compared = self.fired = self.different = self.unexplained = self.agreeing = 0
+        self.compared = self.fired = self.agreeing = 0
         self.logit_difference = 0.0
         self.logit_size = 1.0
-        self.listed: list[Mismatch] = []
+        # Keyed by whether rounding explains them.
+        self.mismatches = {False: 0, True: 0}
+        self.listed: dict[bool, list[Mismatch]] = {False: [], True: []}
 
     def spikes(
-        self, population: str, first: int, t: int, module: Array, network: Array, distance: Array
+        self, population: str, first: int, t: int, fired: _Fired, own: Array, distance: Array
     ) -> None:
-        self.compared += module.size
+        module = fired.spikes[t]
+        self.compared += len(module) * int(np.count_nonzero(fired.visible))
         self.fired += int(np.count_nonzero(module))
-        for index in np.argwhere(module != network):
-            at = tuple(index)
-            explained = bool(distance[at] < TOLERANCE[self.precision])
-            self.different += 1
-            self.unexplained += not explained
-            if len(self.listed) < LISTED or not explained:
-                self.listed.append(
+        different = (module != own) & fired.visible
+        within = distance < TOLERANCE[self.precision]
+        for explained in (False, True):
+            where = np.argwhere(different & (within == explained))
+            self.mismatches[explained] += len(where)
+            listed = self.listed[explained]
+            for at in map(tuple, where[: LISTED - len(listed)].tolist()):
+                listed.append(
                     Mismatch(
                         population=population,
-                        sample=first + int(index[0]),
+                        sample=first + at[0],
                         step=t,
-                        neuron=tuple(int(n) for n in index[1:]),
+                        neuron=at[1:],
                         module_spike=int(module[at]),
-                        network_spike=int(network[at]),
+                        network_spike=int(own[at]),
                         distance=float(distance[at]),
                         explained=explained,
                     )
                 )
-                self.listed.sort(key=lambda m: m.explained)
-                del self.listed[LISTED:]
 
     def logits(self, module: Array, network: Array) -> None:
-        self.logit_difference = max(self.logit_difference, float(np.abs(module - network).max()))
-        self.logit_size = max(self.logit_size, float(np.abs(module).max()))
+        # np.maximum keeps a NaN, which is within no tolerance.
+        largest = np.maximum(self.logit_difference, np.abs(module - network).max())
+        self.logit_difference = float(largest)
+        self.logit_size = max(self.logit_size, float(np.abs(network).max()))
         self.agreeing += int((module.argmax(1) == network.argmax(1)).sum())
 
     def proof(self, samples: int, description: str) -> Proof:
@@ -194,68 +204,96 @@ class _Tally:
             precision=self.precision,
             spikes_compared=self.compared,
             spikes_fired=self.fired,
-            spike_mismatches=self.different,
-            unexplained_mismatches=self.unexplained,
+            spike_mismatches=sum(self.mismatches.values()),
+            unexplained_mismatches=self.mismatches[False],
             largest_logit_difference=self.logit_difference,
             logit_tolerance=TOLERANCE[self.precision] * self.logit_size,
             predictions_equal=self.agreeing,
-            mismatches=tuple(self.listed),
+            mismatches=tuple((self.listed[False] + self.listed[True])[:LISTED]),
         )
+
+
+class _Fired(NamedTuple):
+    """What a neuron module fired."""
+
+    spikes: npt.NDArray[np.int8]
+    """(T, N, *shape)."""
+    visible: npt.NDArray[np.bool_]
+    """Of the population's shape: spikes of amplitude zero are seen by nobody, and stand as 0."""
 
 
 def _run_module(
     module: nn.Module, traced: Traced, batch: Array, precision: Precision
-) -> tuple[dict[str, Array], Array]:
-    """Spikes of every population, (T, N, *shape), and logits averaged as the network does."""
+) -> tuple[dict[str, _Fired], Array]:
+    """What every population fired, and the logits averaged as the network does."""
+    # A copy for each batch, because a foreign neuron may keep its state from call to call.
+    dtype = getattr(torch, precision)
+    module = copy.deepcopy(module).cpu().to(dtype).eval()
     outputs: dict[str, list[Array]] = {p.path: [] for p in traced.populations}
 
     def keep(path: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(_module: nn.Module, _args: Any, output: Any) -> None:
-            outputs[path].append(output.detach().cpu().numpy())
+            outputs[path].append(output.numpy())
 
         return hook
 
-    handles = [
-        module.get_submodule(path).register_forward_hook(keep(path)) for path in list(outputs)
-    ]
+    for path in outputs:
+        module.get_submodule(path).register_forward_hook(keep(path))
     try:
         with torch.no_grad():
-            result = module(torch.from_numpy(batch).to(getattr(torch, precision)))
-    finally:
-        for handle in handles:
-            handle.remove()
-    spikes = {}
-    for p in traced.populations:
-        output = np.moveaxis(outputs[p.path][p.call], p.adapted.time_axis, 0)
-        shape = traced.network.populations[p.name].shape
-        amplitude = np.broadcast_to(p.adapted.amplitude, output.shape[2:])
-        # Spikes of amplitude zero cannot be seen in the output, nor by what reads it.
-        seen = np.divide(output, amplitude, out=np.zeros_like(output), where=amplitude != 0)
-        spikes[p.name] = np.rint(seen).astype(np.int8).reshape(*output.shape[:2], *shape)
-    return spikes, _module_logits(result.cpu().numpy().astype(np.float64), traced.network)
+            result = module(torch.from_numpy(batch).to(dtype))
+    except TrispikeError:
+        raise
+    except Exception as error:
+        raise InvalidDataError(
+            f"module {type(module).__name__!r}",
+            got=f"an error when it ran on data of shape {batch.shape} in {precision}: {error}",
+            expected="a forward pass",
+            fix="Check the shape of the data, and that the module runs as module.double()(data).",
+        ) from error
+    fired = {
+        p.name: _fired(p, traced, outputs[p.path][p.call], precision) for p in traced.populations
+    }
+    logits = result.numpy().astype(np.float64)
+    if traced.output_time_axis is not None:
+        axes = (0, traced.output_time_axis)
+        logits = np.tensordot(traced.network.readout.weights, logits, axes=axes)
+    return fired, logits.reshape(len(batch), -1)
 
 
-def _module_logits(result: Array, network: FloatNetwork) -> Array:
-    if result.ndim == 2:
-        return result
-    # The readout averages what the module returned for every step, wherever its time axis is.
-    time_axis = 0 if result.shape[0] == network.steps else 1
-    return np.tensordot(network.readout.weights, result, axes=(0, time_axis))
+def _fired(p: TracedPopulation, traced: Traced, output: Array, precision: Precision) -> _Fired:
+    output = np.moveaxis(output, p.adapted.time_axis, 0)
+    shape = traced.network.populations[p.name].shape
+    amplitude = np.broadcast_to(p.adapted.amplitude, output.shape[2:])
+    units = np.divide(output, amplitude, out=np.zeros_like(output), where=amplitude != 0)
+    spikes = np.clip(np.rint(np.nan_to_num(units)), -1, 1).astype(np.int8)
+    tolerance = TOLERANCE[precision] * np.abs(amplitude)
+    wrong = ~(np.abs(output - spikes * amplitude) <= tolerance)  # NaN is wrong, too
+    if wrong.any():
+        at = tuple(np.argwhere(wrong)[0])
+        raise FoldingError(
+            f"population {p.name!r}",
+            got=f"an output of {output[at]:g} from the module {p.path!r}",
+            expected=f"-1, 0 or +1, times the amplitude {amplitude[at[2:]]:g} by its adapter",
+            fix="Correct what was passed to trispike.export.register_neuron for its class.",
+        )
+    return _Fired(spikes.reshape(*output.shape[:2], *shape), (amplitude != 0).reshape(shape))
 
 
 def _compare(
     network: FloatNetwork,
     batch: Array,
-    spikes: dict[str, Array],
+    fired: dict[str, _Fired],
     module_logits: Array,
     first: int,
     tally: _Tally,
 ) -> None:
     logits = np.zeros((len(batch), network.readout.classes))
-    for step in time_steps(network, batch, observed=spikes):
+    observed = {name: f.spikes for name, f in fired.items()}
+    for step in time_steps(network, batch, observed=observed):
         for name, own in step.populations.items():
             neuron = network.populations[name].neuron
             distance = np.minimum(np.abs(own.v - neuron.th_pos), np.abs(own.v + neuron.th_neg))
-            tally.spikes(name, first, step.t, spikes[name][step.t], own.spikes, distance)
+            tally.spikes(name, first, step.t, fired[name], own.spikes, distance)
         logits += network.readout.weights[step.t] * step.logits
     tally.logits(module_logits, logits)

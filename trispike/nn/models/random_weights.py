@@ -14,7 +14,8 @@ def randomize(model: nn.Module, seed: int = 0) -> None:
     """Give trained neuron parameters and batch norms random, non-trivial values, in place.
 
     Fresh networks have alpha = beta = gamma = 0, amplitude 1 and neutral batch norms, with which
-    many an error in folding would not show. Convolutions and linear layers keep their weights.
+    many an error in folding would not show. Convolutions and linear layers keep their weights,
+    their biases become random.
 
     Args:
         model: Any module.
@@ -27,7 +28,7 @@ def randomize(model: nn.Module, seed: int = 0) -> None:
 
     with torch.no_grad():
         for m in model.modules():
-            if isinstance(m, (nn.BatchNorm2d, nn.BatchNorm3d)):
+            if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)):
                 uniform(m.weight, 0.5, 1.5)
                 uniform(m.bias, -0.3, 0.3)
                 if m.running_mean is not None and m.running_var is not None:
@@ -38,5 +39,5 @@ def randomize(model: nn.Module, seed: int = 0) -> None:
                     uniform(parameter, -2.0, 2.0)
             elif isinstance(m, TernarySpike) and m.fire_ratio is not None:
                 uniform(m.fire_ratio, 0.5, 1.5)
-            elif isinstance(m, nn.Conv2d) and m.bias is not None:
+            elif isinstance(m, (nn.Conv2d, nn.Linear)) and m.bias is not None:
                 uniform(m.bias, -0.3, 0.3)
