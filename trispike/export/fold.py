@@ -82,7 +82,8 @@ def _scaled(path: Path, shape: Shape, gain: Array, name: str) -> Path:
         rows = np.broadcast_to(gain, own).reshape(-1, 1)
         return replace(path, operator=Dense(weight=operator.weight * rows))
     if isinstance(operator, Identity):
-        return replace(path, operator=Identity(scale=operator.scale * gain))
+        origin = name if gain.shape[-2:] not in ((), (1, 1)) else path.origin
+        return replace(path, operator=Identity(scale=operator.scale * gain), origin=origin)
     if gain.size > 1 and gain.shape[-2:] != (1, 1):
         raise refusal(
             name,
