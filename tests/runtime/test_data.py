@@ -1,11 +1,21 @@
+import contextlib
 import hashlib
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
-from trispike.errors import MissingDependencyError
-from trispike.runtime.data import load_digits_split
+from trispike.errors import (
+    FileFormatError,
+    InvalidDataError,
+    InvalidSettingError,
+    MissingDependencyError,
+    TrispikeError,
+)
+from trispike.runtime.data import Data, load_data, load_digits_split
 
 
 def test_the_digits_split_is_fixed_stratified_and_disjoint():
@@ -30,3 +40,130 @@ def test_without_scikit_learn_the_command_that_mends_it_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(MissingDependencyError, match="pip install scikit-learn"):
         load_digits_split()
+
+
+X = np.arange(12, dtype=np.float32).reshape(4, 3)
+Y = np.array([2, 0, 1, 1], dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("source", "part", "size"),
+    [("digits", "test", 359), ("digits:test", "test", 359), ("digits:train", "train", 1438)],
+)
+def test_data_by_name(source, part, size):
+    data = load_data(source)
+    expected = getattr(load_digits_split(), part)
+    assert data.name == f"digits:{part}"
+    assert len(data.x) == size
+    np.testing.assert_array_equal(data.x, expected.x)
+    np.testing.assert_array_equal(data.y, expected.y)
+
+
+def test_the_first_samples_of_data():
+    data = Data(X, Y, "some")
+    assert data.first(None) is data.first(4) is data.first(9) is data
+    few = data.first(3)
+    assert few.name == "some, first 3"
+    np.testing.assert_array_equal(few.x, X[:3])
+    np.testing.assert_array_equal(few.y, Y[:3])
+    assert Data(X, None, "some").first(1).y is None
+
+
+def write(path: Path, **arrays: Any) -> Path:
+    if path.suffix == ".npz":
+        np.savez(path, **arrays)
+    elif path.suffix == ".npy":
+        np.save(path, arrays["x"])
+    else:
+        safetensors.numpy.save_file(arrays, path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".npy", ".safetensors"])
+def test_data_from_a_file(suffix, tmp_path):
+    data = load_data(str(write(tmp_path / f"data{suffix}", x=X, y=Y, more=X)))
+    assert data.name == f"data{suffix}"
+    assert data.x.dtype == np.float32
+    np.testing.assert_array_equal(data.x, X)
+    if suffix == ".npy":
+        assert data.y is None
+    else:
+        np.testing.assert_array_equal(data.y, Y)
+    assert load_data(str(write(tmp_path / f"x{suffix}", x=X))).y is None
+
+
+def test_either_numpy_format_is_read_under_either_name(tmp_path):
+    write(tmp_path / "archive.npz", x=X, y=Y).rename(tmp_path / "archive.npy")
+    write(tmp_path / "array.npy", x=X).rename(tmp_path / "array.npz")
+    np.testing.assert_array_equal(load_data(str(tmp_path / "archive.npy")).y, Y)
+    np.testing.assert_array_equal(load_data(str(tmp_path / "array.npz")).x, X)
+
+
+@pytest.mark.parametrize("source", ["digit", "digits:all", "nothing.npz", "", "."])
+def test_data_that_are_not_there(source, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = "got neither a known data set nor a file; expected digits or digits:train, or an .npz"
+    with pytest.raises(InvalidSettingError, match=f"data '{source}': {text}"):
+        load_data(source)
+
+
+@pytest.mark.parametrize("suffix", ["", ".csv", ".pth"])
+def test_other_formats_are_refused(suffix, tmp_path):
+    path = tmp_path / f"data{suffix}"
+    path.write_bytes(b"1, 2, 3")
+    with pytest.raises(
+        InvalidDataError, match=f"got suffix '{suffix}'; expected .npz, .npy or .saf"
+    ):
+        load_data(str(path))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "text"),
+    [
+        ({"inputs": X, "targets": Y}, "got arrays inputs, targets; expected an array x"),
+        ({}, "got arrays none; expected an array x of samples"),
+        ({"x": np.float64(3)}, "got a single number as x"),
+        ({"x": X, "y": Y[:3]}, r"x of shape \(4, 3\), y of shape \(3,\) and dtype uint8"),
+        ({"x": X, "y": Y[:, None]}, r"y of shape \(4, 1\)"),
+        ({"x": X, "y": np.uint8(1)}, r"y of shape \(\)"),
+        ({"x": X, "y": Y / 2}, "and dtype float64; expected y to be one integer class per sample"),
+        ({"x": X, "y": np.array(list("abcd"))}, "and dtype <U1"),
+    ],
+)
+def test_arrays_that_do_not_belong_together(arrays, text, tmp_path):
+    with pytest.raises(InvalidDataError, match=text):
+        load_data(str(write(tmp_path / "data.npz", **arrays)))
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".npy"])
+def test_python_objects_are_never_read(suffix, tmp_path):
+    x = np.array([1, "two", None], dtype=object)
+    with pytest.raises(FileFormatError, match="arrays of Python objects are never read"):
+        load_data(str(write(tmp_path / f"data{suffix}", x=x)))
+
+
+def test_a_type_that_numpy_does_not_have(tmp_path):
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import save_file
+
+    save_file({"x": torch.zeros(2, 3, dtype=torch.bfloat16)}, tmp_path / "data.safetensors")
+    with pytest.raises(FileFormatError, match="unreadable content"):
+        load_data(str(tmp_path / "data.safetensors"))
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".npy", ".safetensors"])
+def test_damaged_files_are_one_kind_of_error(suffix, tmp_path):
+    """Cut anywhere, or with any byte changed: an error of ours, or data."""
+    content = write(tmp_path / f"whole{suffix}", x=X, y=Y).read_bytes()
+    path = tmp_path / f"damaged{suffix}"
+    for length in range(0, len(content), 7):
+        path.write_bytes(content[:length])
+        with pytest.raises(FileFormatError, match="unreadable content"):
+            load_data(str(path))
+    random = np.random.default_rng(0)
+    for _ in range(300):
+        damaged = bytearray(content)
+        damaged[random.integers(len(content))] = random.integers(256)
+        path.write_bytes(damaged)
+        with contextlib.suppress(TrispikeError):
+            load_data(str(path))

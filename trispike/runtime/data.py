@@ -161,11 +161,11 @@ def _arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
         # The content decides which of the two NumPy formats a file has, whatever its name says.
         if path.suffix in (".npy", ".npz"):
-            loaded = np.load(path, allow_pickle=False)
-            if not isinstance(loaded, NpzFile):
+            with path.open("rb") as file:  # np.load itself leaves damaged files open
+                loaded = np.load(file, allow_pickle=False)
+                if isinstance(loaded, NpzFile):
+                    return {name: loaded[name] for name in loaded.files}
                 return {"x": loaded}
-            with loaded:
-                return {name: loaded[name] for name in loaded.files}
         if path.suffix == ".safetensors":
             return load_file(path)
     except Exception as error:  # A damaged file may raise whatever a parser can raise.
