@@ -1,9 +1,13 @@
 """From a trained module to a float network, and from networks to exchange formats."""
 
-import trispike.nn  # noqa: F401 - first, because it says which command installs a missing PyTorch
-from trispike.export.neurons import AdaptedNeuron, register_neuron
-from trispike.export.proof import Mismatch, Proof, prove
-from trispike.export.trace import Traced, trace
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+# The exchange formats, in the packages below this one, work without torch; these names do not.
+if TYPE_CHECKING or find_spec("torch"):
+    from trispike.export.neurons import AdaptedNeuron, register_neuron
+    from trispike.export.proof import Mismatch, Proof, prove
+    from trispike.export.tracing import Traced, trace
 
 __all__ = [
     "AdaptedNeuron",
@@ -14,3 +18,9 @@ __all__ = [
     "register_neuron",
     "trace",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        import trispike.nn  # noqa: F401, PLC0415 - says which command installs a missing PyTorch
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from trispike.errors import FoldingError, InvalidDataError, TrispikeError
-from trispike.export.trace import Traced, TracedPopulation
+from trispike.export.tracing import Traced, TracedPopulation
 from trispike.network import FloatNetwork
 from trispike.network.dynamics import time_steps
 
@@ -126,7 +126,7 @@ def prove(
 
     Args:
         module: What was traced; a copy in evaluation mode runs.
-        traced: What :func:`trispike.export.trace.trace` returned for it.
+        traced: What :func:`trispike.export.tracing.trace` returned for it.
         data: Raw data, as ``network.input.encode`` takes them.
         description: Where the data come from, for the record.
         precision: Arithmetic of the module; the network's is float64.
