@@ -226,6 +226,26 @@ class Readout:
         """Number of outputs."""
         return int(self.bias.shape[0])
 
+    def checked_labels(self, labels: Any, samples: int) -> npt.NDArray[np.int64]:
+        """Labels of so many samples, as int64.
+
+        Raises:
+            InvalidDataError: Not one class index per sample.
+        """
+        labels = np.asarray(labels)
+        good = labels.dtype.kind in "iu" and labels.shape == (samples,)
+        if not good or (samples and (labels.min() < 0 or labels.max() >= self.classes)):
+            got = f"an array of shape {labels.shape} and dtype {labels.dtype}"
+            if good:
+                got = f"values from {labels.min()} to {labels.max()}"
+            raise InvalidDataError(
+                "labels",
+                got=got,
+                expected=f"{samples} integers in 0..{self.classes - 1}",
+                fix="Give one class index per sample.",
+            )
+        return labels.astype(np.int64)
+
     def step_logits(self, current: Array) -> Array:
         """Contribution of one time step before its weight: (N, classes)."""
         shifted = current << self.state_shift if self.state_shift else current

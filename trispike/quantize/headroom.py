@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,6 +15,28 @@ from trispike.network.fixed_point import DECAY_ONE, never, state_limit
 from trispike.quantize.weights import rows
 
 Array: TypeAlias = npt.NDArray[Any]
+
+BOUND_LIMIT = 2.0**62
+"""Where bounds stop growing: far beyond any state, far below the end of the floats."""
+
+
+def per_channel(
+    values: Array, shape: Shape, channels: int, reduce: Callable[..., Array] = np.max
+) -> Array:
+    """Largest magnitude of a parameter in every channel, as floats.
+
+    Args:
+        values: Anything that broadcasts to ``shape``.
+        shape: Of the population.
+        channels: Number of channels; each takes an equal share of the first axis.
+        reduce: Another reduction than the largest.
+    """
+    magnitudes = np.abs(values.astype(np.float64))
+    aligned = magnitudes.reshape((1,) * (len(shape) - values.ndim) + values.shape)
+    along_first = reduce(aligned.reshape(len(aligned), -1), axis=1)
+    if len(along_first) > 1:
+        along_first = reduce(along_first.reshape(channels, -1), axis=1)
+    return np.broadcast_to(along_first, (channels,))
 
 
 def accumulator_bound(connection: Connection, shape: Shape, channels: int, payload: int) -> Array:
@@ -37,13 +60,13 @@ def accumulator_bound(connection: Connection, shape: Shape, channels: int, paylo
 
 
 def _largest_sum(connection: Connection, magnitudes: Array) -> Array:
-    # A matrix whose target has rows and columns holds many neurons per channel.
+    # A channel may hold several rows of the operator: its neurons, or channels of its own.
     inputs = math.prod(connection.operator.weight.shape[1:])
-    per_neuron = magnitudes.reshape(magnitudes.shape[0], -1, inputs).sum(axis=2)
-    return np.asarray(per_neuron.max(axis=1))
+    per_row = magnitudes.reshape(magnitudes.shape[0], -1, inputs).sum(axis=2)
+    return np.asarray(per_row.max(axis=1))
 
 
-def state_bound(neuron: FixedPointNeuron, accumulator: Array, steps: int) -> int:
+def state_bound(neuron: FixedPointNeuron, shape: Shape, accumulator: Array, steps: int) -> int:
     """Largest magnitude that i, c or v can reach in T steps, whatever the spikes.
 
     Follows the update of the neuron with magnitudes: rounding toward zero makes nothing larger,
@@ -51,38 +74,38 @@ def state_bound(neuron: FixedPointNeuron, accumulator: Array, steps: int) -> int
 
     Args:
         neuron: The population's neuron.
+        shape: Of the population.
         accumulator: (channels,) bound of what all connections together deliver in a step.
         steps: T.
     """
 
-    def per_channel(values: Array) -> Array:
-        """Largest magnitude per channel, as floats: bounds may exceed any integer type."""
-        magnitudes = np.abs(values.astype(np.float64))
-        if magnitudes.ndim == 3:
-            magnitudes = magnitudes.max(axis=(1, 2))
-        return np.broadcast_to(magnitudes, accumulator.shape)
+    def largest(values: Array) -> Array:
+        return per_channel(values, shape, len(accumulator))
+
+    def smallest(values: Array) -> Array:
+        return per_channel(values, shape, len(accumulator), np.min)
 
     x = accumulator.astype(np.float64) * 2.0**neuron.state_shift
-    k = per_channel(neuron.k) / DECAY_ONE
-    a = np.maximum(per_channel(neuron.a_pos), per_channel(neuron.a_neg)) / DECAY_ONE
-    b = np.maximum(per_channel(neuron.b_pos), per_channel(neuron.b_neg)) / DECAY_ONE
-    bias = per_channel(neuron.bias)
-    top = np.maximum(per_channel(neuron.th_pos), per_channel(neuron.th_neg))
-    low = np.minimum(per_channel(neuron.th_pos), per_channel(neuron.th_neg))
+    k = largest(neuron.k) / DECAY_ONE
+    a = np.maximum(largest(neuron.a_pos), largest(neuron.a_neg)) / DECAY_ONE
+    b = np.maximum(largest(neuron.b_pos), largest(neuron.b_neg)) / DECAY_ONE
+    bias = largest(neuron.bias)
+    top = np.maximum(largest(neuron.th_pos), largest(neuron.th_neg))
+    low = np.minimum(smallest(neuron.th_pos), smallest(neuron.th_neg))
     never_resets = (top >= never(neuron.state_bits)) | (neuron.reset == "none") | neuron.fire_once
-    floor = per_channel(np.maximum(neuron.floor, 0))
-    i, c, v = np.zeros_like(x), np.zeros_like(x), per_channel(neuron.v_init)
-    largest = np.maximum(v, bias)
+    floor = largest(np.maximum(neuron.floor, 0))
+    i, c, v = np.zeros_like(x), np.zeros_like(x), largest(neuron.v_init)
+    reached = v
     for _ in range(steps):
         i = k * i + x
         c = a * c + b * v
-        before = np.maximum(c + i + bias, floor)
-        largest = np.maximum.reduce([largest, i, c, before])
+        before = np.minimum(np.maximum(c + i + bias, floor), BOUND_LIMIT)
+        reached = np.maximum.reduce([reached, i, c, before])
         after = np.minimum(before, top)
         if neuron.reset == "subtract":
             after = np.maximum(after, before - np.minimum(low, before))
         v = np.where(never_resets, before, after)
-    return math.ceil(float(largest.max()))
+    return math.ceil(float(reached.max()))
 
 
 def headroom_bits(bound: int, state_bits: int) -> float:

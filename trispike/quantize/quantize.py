@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from trispike.errors import QuantizationError
+from trispike.errors import InvalidSettingError, QuantizationError
 from trispike.network import (
     Connection,
+    Conv2d,
     FixedPointNeuron,
     FloatNetwork,
     Identity,
@@ -24,21 +26,33 @@ from trispike.network import (
 from trispike.network.dynamics import time_steps
 from trispike.network.fixed_point import DECAY_ONE, DEFAULT_STATE_BITS, never, state_limit
 from trispike.network.network import PAYLOAD_LIMIT
-from trispike.quantize.headroom import accumulator_bound, headroom_bits, state_bound
+from trispike.quantize.headroom import (
+    accumulator_bound,
+    headroom_bits,
+    per_channel,
+    state_bound,
+)
 from trispike.quantize.record import ConnectionRecord, PopulationRecord, QuantizationRecord
-from trispike.quantize.weights import IntegerWeights, quantize_weights, rows
+from trispike.quantize.weights import IntegerWeights, quantize_weights
 
 Array: TypeAlias = npt.NDArray[Any]
 Granularity: TypeAlias = Literal["channel", "layer"]
 
 DEFAULT_STATE_SHIFT = 6
-"""As on Loihi; the search starts from it."""
+"""As on Loihi; chosen wherever it will do."""
+
+PARAMETER_BITS = 16
+"""Bits that thresholds and biases may have in units of what one spike of weight 1 delivers: more
+would make weights finer that are lost beside them already."""
 
 THRESHOLD_BITS = 10
 """Significant bits that every threshold should keep."""
 
 STATE_SHIFTS = range(13)
 """Shifts that may be chosen."""
+
+TIME_WEIGHT_LIMIT = (1 << 15) - 1
+"""Largest magnitude of an integer time weight."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -77,9 +91,10 @@ def quantize(
         progress: Called with the number of calibration samples finished since the last call.
 
     Raises:
-        QuantizationError: The network is an integer one already, a setting is out of range, or a
-            parameter has no integer form.
-        InvalidDataError: The calibration data do not fit the network.
+        QuantizationError: The network is an integer one already, there are no calibration data,
+            or a parameter has no integer form.
+        InvalidSettingError: A setting is out of range.
+        InvalidDataError: The calibration data or the labels do not fit the network.
     """
     if not isinstance(network, FloatNetwork):
         raise QuantizationError(
@@ -88,9 +103,17 @@ def quantize(
             expected="a float network",
             fix="Quantize the float network that it was made from.",
         )
-    _check_settings(weight_bits, granularity, state_bits, state_shift)
+    _check_settings(
+        weight_bits=(weight_bits, range(2, 9)),
+        granularity=(granularity, get_args(Granularity)),
+        state_bits=(state_bits, range(8, 33)),
+        state_shift=(state_shift, (None, *range(17))),
+        batch_size=(batch_size, range(1, 2**31)),
+    )
     calibration = np.asarray(calibration)
     encoded = network.input.encode(calibration, network.steps)
+    if labels is not None:
+        labels = network.readout.checked_labels(labels, len(encoded))
     if not len(encoded):
         raise QuantizationError(
             "calibration data",
@@ -104,21 +127,25 @@ def quantize(
     return Quantization(network=integer, record=record)
 
 
-def _check_settings(
-    weight_bits: int, granularity: str, state_bits: int, state_shift: int | None
-) -> None:
-    settings = (
-        ("weight_bits", weight_bits, range(2, 9)),
-        ("state_bits", state_bits, range(8, 33)),
-        ("state_shift", state_shift, (None, *range(17))),
-        ("granularity", granularity, ("channel", "layer")),
-    )
-    for name, value, allowed in settings:
-        if value not in allowed:
+def _check_settings(**settings: tuple[Any, Sequence[Any]]) -> None:
+    for name, (value, allowed) in settings.items():
+        if value not in allowed or isinstance(value, float | bool):
             choices = f"{allowed[0]}..{allowed[-1]}" if isinstance(allowed, range) else str(allowed)
-            raise QuantizationError(
+            raise InvalidSettingError(
                 f"setting {name!r}", got=repr(value), expected=choices, fix="Choose one of these."
             )
+
+
+class _Candidate(NamedTuple):
+    """A neuron at one state shift."""
+
+    neuron: FixedPointNeuron
+    bound: int
+    """Largest magnitude that a state can reach."""
+    is_proved: bool
+    """Whether that fits the state."""
+    is_precise: bool
+    """Whether the thresholds keep the bits that they should."""
 
 
 class _Quantizer:
@@ -181,24 +208,28 @@ class _Quantizer:
     def _population(self, name: str, population: Population) -> tuple[Population, list[Connection]]:
         neuron = population.neuron
         assert isinstance(neuron, Neuron)
-        channels = population.shape[0]
+        incoming = self._incoming(name)
+        channels = self._channels(population.shape[0], incoming)
         sizes = [
-            _largest(values, population.shape)
+            per_channel(np.where(np.isfinite(values), values, 0.0), population.shape, channels)
             for values in (neuron.th_pos, neuron.th_neg, neuron.bias, neuron.v_init, neuron.floor)
         ]
-        # At the default shift, thresholds and bias may take up to a quarter of the state's range.
-        room = 2.0 ** (self.state_bits - 2 - DEFAULT_STATE_SHIFT)
-        floors = np.max(sizes, axis=0) / room
-        silent = np.maximum(sizes[0], np.finfo(float).tiny) / 64
-        floats = self._incoming(name)
-        connections = self._connections(name, floats, channels, floors, silent)
-        scales = self.weights[name].scales
-        bound = sum(
-            accumulator_bound(c, self._shape(c), channels, self._payload(c)) for c in connections
-        )
-        bound = np.broadcast_to(np.asarray(bound, dtype=np.int64), (channels,))
-        integer = self._neuron(name, neuron, population, scales, bound)
+        # Thresholds and bias may take up to a quarter of the state's range.
+        quarter = self.state_bits - 2 - (self.state_shift or 0)
+        connections = self._connections(name, incoming, np.max(sizes, axis=0), quarter)
+        accumulator = np.zeros(channels, dtype=np.int64)
+        for c in connections:
+            accumulator += accumulator_bound(c, self._shape(c), channels, self._payload(c))
+        integer = self._neuron(name, population, accumulator)
         return Population(shape=population.shape, neuron=integer), connections
+
+    def _channels(self, outputs: int, incoming: list[Connection]) -> int:
+        """How many equal shares of a population's first axis can have a scale of their own.
+
+        As many as it is long; fewer where the output of a convolution is flattened.
+        """
+        convolutions = (self._shape(c)[0] for c in incoming if isinstance(c.operator, Conv2d))
+        return math.gcd(outputs, *convolutions)
 
     def _payload(self, connection: Connection) -> int:
         is_input = self.source.input.name in connection.sources
@@ -208,23 +239,24 @@ class _Quantizer:
         return connection.output_shape(self.source.source_shape(connection))
 
     def _connections(
-        self,
-        target: str,
-        floats: list[Connection],
-        channels: int,
-        floors: Array,
-        silent: Array,
+        self, target: str, incoming: list[Connection], parameters: Array, room: float
     ) -> list[Connection]:
-        # A channel without any weight takes its scale from its threshold.
-        empty = np.ones(channels, dtype=bool)
-        for c in floats:
-            empty &= ~(rows(c.operator, self._shape(c), channels) != 0).any(axis=1)
-        floors = np.where(empty, np.maximum(floors, silent), np.maximum(floors, 1e-300))
+        """Integer connections into a target.
+
+        Args:
+            target: Its name.
+            incoming: Float connections into it.
+            parameters: (channels,) its largest threshold or bias.
+            room: Bits that this may have, at most, in units of the accumulator.
+        """
+        payload = max(map(self._payload, incoming), default=1)
+        room = min(room, PARAMETER_BITS + payload.bit_length() - 1)
         weights = quantize_weights(
-            [c.operator for c in floats],
-            [self._shape(c) for c in floats],
-            channels,
-            floors,
+            [c.operator for c in incoming],
+            [self._shape(c) for c in incoming],
+            parameters / 2.0**room,
+            # A channel without any weight takes its scale from its threshold or bias.
+            np.where(parameters > 0, parameters / 2.0**THRESHOLD_BITS, 1.0),
             bits=self.bits,
             per_channel=self.granularity == "channel" and target != self.source.readout.name,
         )
@@ -232,53 +264,41 @@ class _Quantizer:
         return [
             replace(c, operator=operator, exponent=exponent, bits=self.bits)
             for c, operator, exponent in zip(
-                floats, weights.operators, weights.exponents, strict=True
+                incoming, weights.operators, weights.exponents, strict=True
             )
         ]
 
-    def _neuron(
-        self, name: str, neuron: Neuron, population: Population, scales: Array, accumulator: Array
-    ) -> FixedPointNeuron:
-        """The neuron with the state shift that keeps the thresholds precise and the states safe."""
-        steps = self.source.steps
-
-        def at(shift: int) -> tuple[FixedPointNeuron, int]:
-            candidate = _fixed_neuron(name, neuron, population, scales, shift, self.state_bits)
-            return candidate, state_bound(candidate, accumulator, steps)
-
-        if self.state_shift is not None:
-            chosen, bound = at(self.state_shift)
-        else:
-            limit = state_limit(self.state_bits)
-            fitting: dict[int, tuple[FixedPointNeuron, int]] = {}
-            for shift in STATE_SHIFTS:
-                try:
-                    candidate = at(shift)
-                except QuantizationError:
-                    continue
-                if candidate[1] <= limit:
-                    fitting[shift] = candidate
-            precise = [s for s, (n, _) in fitting.items() if _threshold_bits(n) >= THRESHOLD_BITS]
-            if precise:
-                # The default where it will do, otherwise the nearest that does.
-                chosen, bound = fitting[min(precise, key=lambda s: abs(s - DEFAULT_STATE_SHIFT))]
-            elif fitting:
-                chosen, bound = fitting[max(fitting)]
-            else:
-                chosen, bound = at(DEFAULT_STATE_SHIFT)
-        self.bounds[name] = bound
-        return chosen
+    def _neuron(self, name: str, population: Population, accumulator: Array) -> FixedPointNeuron:
+        """The neuron at the given state shift, or at the one that suits it best."""
+        candidates: dict[int, _Candidate] = {}
+        refusals = []
+        for shift in STATE_SHIFTS if self.state_shift is None else (self.state_shift,):
+            try:
+                neuron = _fixed_neuron(
+                    name, population, self.weights[name].scales, shift, self.state_bits
+                )
+            except QuantizationError as refusal:
+                refusals.append(refusal)
+                continue
+            bound = state_bound(neuron, population.shape, accumulator, self.source.steps)
+            candidates[shift] = _Candidate(
+                neuron,
+                bound,
+                is_proved=bound <= state_limit(self.state_bits),
+                is_precise=_is_precise(neuron),
+            )
+        if not candidates:
+            raise refusals[0]
+        chosen = candidates[_best_shift(candidates)]
+        self.bounds[name] = chosen.bound
+        return chosen.neuron
 
     def _readout(self) -> Readout:
         readout = self.source.readout
-        floors = np.abs(readout.bias) / 2.0**16
-        connections = self._connections(
-            readout.name,
-            self._incoming(readout.name),
-            readout.classes,
-            floors,
-            np.full(readout.classes, 1e-6),
-        )
+        incoming = self._incoming(readout.name)
+        shape, channels = readout.bias.shape, self._channels(readout.classes, incoming)
+        biases = per_channel(readout.bias, shape, channels)
+        connections = self._connections(readout.name, incoming, biases, math.inf)
         scale = float(self.weights[readout.name].scales[0])
         bias = np.rint(readout.bias / scale * 2.0**DEFAULT_STATE_SHIFT).astype(np.int64)
         weights, unit = _integer_time_weights(readout.weights)
@@ -299,10 +319,19 @@ def _times(connection: Connection, factor: float) -> Any:
     return replace(operator, weight=operator.weight * factor)
 
 
-def _largest(values: Array, shape: tuple[int, ...]) -> Array:
-    """(channels,): largest finite magnitude of a parameter."""
-    finite = np.where(np.isfinite(values), np.abs(values), 0.0)
-    return np.broadcast_to(finite, shape).reshape(shape[0], -1).max(axis=1)
+def _best_shift(candidates: Mapping[int, _Candidate]) -> int:
+    """Safe and precise: as near to the default as can be. Not both: rather safe.
+
+    Where no shift is proved safe, the smallest that is precise is the least likely to saturate.
+    """
+    proved = [shift for shift, c in candidates.items() if c.is_proved]
+    precise = [shift for shift, c in candidates.items() if c.is_precise]
+    both = [shift for shift in proved if shift in precise]
+    if both:
+        return min(both, key=lambda shift: abs(shift - DEFAULT_STATE_SHIFT))
+    if proved:
+        return max(proved)
+    return min(precise, default=max(candidates))
 
 
 def _input_scale(encoded: Array) -> float:
@@ -317,77 +346,90 @@ def _input_scale(encoded: Array) -> float:
         return 1.0
     if magnitudes[-1] <= PAYLOAD_LIMIT and (np.rint(magnitudes) == magnitudes).all():
         return 1.0
-    grid = magnitudes / magnitudes[0]
-    if grid[-1] <= PAYLOAD_LIMIT and np.allclose(grid, np.rint(grid), rtol=0, atol=1e-6):
-        return float(magnitudes[0])
-    return float(magnitudes[-1] / PAYLOAD_LIMIT)
+    return _common_unit(magnitudes, PAYLOAD_LIMIT) or float(magnitudes[-1] / PAYLOAD_LIMIT)
+
+
+def _common_unit(magnitudes: Array, limit: int) -> float | None:
+    """The largest number of which all are whole multiples, at most limit times; None without one.
+
+    Args:
+        magnitudes: Positive numbers in ascending order, with the rounding errors of floats.
+        limit: Largest multiple.
+    """
+    largest = float(magnitudes[-1])
+    unit, tolerance = largest, largest / limit * 1e-3
+    for magnitude in magnitudes:
+        a, b = float(magnitude), unit
+        while b > tolerance:  # Euclid's algorithm
+            a, b = b, abs(math.remainder(a, b))
+        unit = a
+        if unit * (limit + 0.5) < largest:
+            return None
+    unit = largest / round(largest / unit)  # without the errors of the remainders
+    multiples = magnitudes / unit
+    return unit if np.allclose(multiples, np.rint(multiples), rtol=0, atol=1e-6) else None
 
 
 def _fixed_neuron(
-    name: str,
-    neuron: Neuron,
-    population: Population,
-    scales: Array,
-    shift: int,
-    state_bits: int,
+    name: str, population: Population, scales: Array, shift: int, state_bits: int
 ) -> FixedPointNeuron:
+    """The integer form of a population's neuron, or QuantizationError."""
+    neuron, shape = population.neuron, population.shape
     limit, top = state_limit(state_bits), never(state_bits)
-    unit = (scales / 2.0**shift).reshape(-1, *((1,) * (len(population.shape) - 1)))
+    per_neuron = np.repeat(scales, shape[0] // len(scales))
+    unit = per_neuron.reshape(-1, *((1,) * (len(shape) - 1))) / 2.0**shift
 
-    def refuse(field: str, value: float, expected: str, fix: str) -> QuantizationError:
-        return QuantizationError(
-            f"population {name!r}, field {field!r}",
-            got=f"{value:g} in state units",
-            expected=expected,
-            fix=fix,
-        )
-
-    def fraction(field: str) -> Array:
-        values = np.rint(getattr(neuron, field) * DECAY_ONE)
-        wrong = (values < 0) | (values > DECAY_ONE)
+    def check(field: str, wrong: Array, values: Array, expected: str, fix: str) -> None:
         if wrong.any():
             raise QuantizationError(
                 f"population {name!r}, field {field!r}",
-                got=f"a retention factor of {getattr(neuron, field)[wrong].reshape(-1)[0]:g}",
-                expected="a number in 0..1, for it becomes an unsigned fraction of 4096",
-                fix="Only decaying or constant states can be deployed.",
+                got=f"{np.broadcast_to(values, wrong.shape)[wrong][0]:g}",
+                expected=expected,
+                fix=fix,
             )
+
+    def fraction(field: str) -> Array:
+        factors = getattr(neuron, field)
+        values = np.rint(factors * DECAY_ONE)
+        check(
+            field,
+            (values < 0) | (values > DECAY_ONE),
+            factors,
+            "a retention factor in 0..1, for it becomes an unsigned fraction of 4096",
+            "Only decaying or constant states can be deployed.",
+        )
         return values.astype(np.int64)
 
     def threshold(field: str) -> Array:
-        values = np.rint(getattr(neuron, field) / unit)
-        finite = np.isfinite(values)
-        if (values < 1).any() or (values[finite] > limit).any():
-            worst = values[values < 1].min() if (values < 1).any() else values[finite].max()
-            raise refuse(
-                field,
-                float(worst),
-                f"a threshold in 1..{limit}",
-                "The weights and bias of this channel are out of proportion to its threshold.",
-            )
-        return np.where(finite, values, top).astype(np.int64)
-
-    def state(field: str) -> Array:
-        values = np.rint(getattr(neuron, field) / unit)
-        if (np.abs(values) > limit).any():
-            raise refuse(
-                field,
-                float(
-                    values[np.abs(values).argmax()] if values.ndim == 1 else np.abs(values).max()
-                ),
-                f"a magnitude of at most {limit}",
-                "Use wider states, or a smaller state shift.",
-            )
+        infinite = np.isinf(getattr(neuron, field))
+        values = np.where(infinite, top, np.rint(getattr(neuron, field) / unit))
+        check(
+            field,
+            (values < 1) | ((values > limit) & ~infinite),
+            values,
+            f"a threshold in 1..{limit} of the state's units",
+            "The weights and bias of this channel are out of proportion to its threshold.",
+        )
         return values.astype(np.int64)
 
-    floor = np.maximum(np.rint(neuron.floor / unit), -limit)
+    def state(field: str, lowest: float = -np.inf) -> Array:
+        values = np.maximum(np.rint(getattr(neuron, field) / unit), lowest)
+        check(
+            field,
+            np.abs(values) > limit,
+            values,
+            f"a magnitude of at most {limit} of the state's units",
+            "Use wider states, or a smaller state shift.",
+        )
+        return values.astype(np.int64)
+
     return FixedPointNeuron(
         **{field: fraction(field) for field in ("a_pos", "a_neg", "b_pos", "b_neg", "k")},
         th_pos=threshold("th_pos"),
         th_neg=threshold("th_neg"),
         bias=state("bias"),
         v_init=state("v_init"),
-        floor=floor.astype(np.int64),
+        floor=state("floor", lowest=-limit),
         reset=neuron.reset,
         strict=neuron.strict,
         fire_once=neuron.fire_once,
@@ -396,22 +438,20 @@ def _fixed_neuron(
     )
 
 
-def _threshold_bits(neuron: FixedPointNeuron) -> float:
-    """Significant bits of the smallest threshold that can be reached."""
-    reachable = [t[t < never(neuron.state_bits)] for t in (neuron.th_pos, neuron.th_neg) if t.size]
-    values = np.concatenate([r.reshape(-1) for r in reachable])
-    return float(np.inf) if not values.size else int(values.min()).bit_length()
+def _is_precise(neuron: FixedPointNeuron) -> bool:
+    """Whether the smallest threshold that can be reached has enough significant bits."""
+    thresholds = np.concatenate([neuron.th_pos.reshape(-1), neuron.th_neg.reshape(-1)])
+    reachable = thresholds[thresholds < never(neuron.state_bits)]
+    return not reachable.size or int(reachable.min()).bit_length() >= THRESHOLD_BITS
 
 
 def _integer_time_weights(weights: Array) -> tuple[Array, float]:
-    """Time weights as integers, exactly if they are multiples of the smallest, and their unit."""
-    magnitudes = np.abs(weights[weights != 0])
+    """Time weights as integers, exactly if they are multiples of one number, and their unit."""
+    magnitudes = np.unique(np.abs(weights[weights != 0]))
     if not magnitudes.size:
         return np.zeros(weights.shape, dtype=np.int64), 1.0
-    unit = float(magnitudes.min())
-    ratios = weights / unit
-    if not np.allclose(ratios, np.rint(ratios), rtol=0, atol=1e-9):
-        unit = float(magnitudes.max()) / PAYLOAD_LIMIT
+    unit = _common_unit(magnitudes, TIME_WEIGHT_LIMIT)
+    unit = unit or float(magnitudes[-1]) / TIME_WEIGHT_LIMIT
     return np.rint(weights / unit).astype(np.int64), unit
 
 

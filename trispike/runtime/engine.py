@@ -100,22 +100,7 @@ class Engine(Protocol):
 
 def checked_labels(network: Network, labels: Array | None, samples: int) -> Array | None:
     """Labels as int64, or InvalidDataError."""
-    if labels is None:
-        return None
-    labels = np.asarray(labels)
-    classes = network.readout.classes
-    good = labels.dtype.kind in "iu" and labels.shape == (samples,)
-    if not good or (samples and (labels.min() < 0 or labels.max() >= classes)):
-        got = f"an array of shape {labels.shape} and dtype {labels.dtype}"
-        if good:
-            got = f"values from {labels.min()} to {labels.max()}"
-        raise InvalidDataError(
-            "labels",
-            got=got,
-            expected=f"{samples} integers in 0..{classes - 1}",
-            fix="Give one class index per sample.",
-        )
-    return labels.astype(np.int64)
+    return None if labels is None else network.readout.checked_labels(labels, samples)
 
 
 def checked_recording(network: Network, record: Recording) -> dict[str, tuple[str, ...]]:
