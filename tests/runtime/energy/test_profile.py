@@ -1,0 +1,176 @@
+"""Hardware profiles: every packaged one is cited, and a bad file is refused with all its faults."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from trispike.errors import FileFormatError, InvalidSettingError
+from trispike.runtime.energy import COUNTED, EVENTS, Coefficient, load_profile, profile_names
+
+
+def fields() -> dict[str, Any]:
+    """A small valid profile."""
+    return {
+        "id": "mine",
+        "name": "Mine",
+        "description": "A chip of mine.",
+        "process_nm": 22,
+        "scope": "per_term",
+        "basis": "assumed",
+        "signed_spikes": "native",
+        "coefficients": {"synaptic_operation": {"picojoules": 2.0, "citation": "my bench"}},
+        "unpriced": {"static_power": "not measured"},
+    }
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A valid profile in a file; called with changes, it is written anew."""
+    file = tmp_path / "mine.json"
+
+    def write(**changes: Any):
+        file.write_text(json.dumps(fields() | changes), encoding="utf-8")
+        return file
+
+    return write
+
+
+def test_the_packaged_profiles():
+    assert profile_names() == ["cmos45-fp32", "cmos45-int8", "loihi1"]
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_every_packaged_number_has_a_source(name):
+    profile = load_profile(name)
+    assert profile.id == name
+    assert profile.name
+    assert profile.description
+    assert profile.coefficients
+    for event, coefficient in profile.coefficients.items():
+        assert event in EVENTS
+        assert coefficient.picojoules > 0
+        # Author, place, year: enough to find it.
+        assert re.search(r"\w+.*(19|20)\d\d", coefficient.citation), event
+    for event in COUNTED:
+        assert event in profile.coefficients or len(profile.unpriced[event]) > 20, event
+    assert all(profile.unpriced.values())
+
+
+def test_loihi1_has_the_published_numbers():
+    """Davies et al., IEEE Micro 38(1), 2018, Table 2."""
+    prices = {event: c.picojoules for event, c in load_profile("loihi1").coefficients.items()}
+    assert prices == {
+        "synaptic_operation": 23.6,
+        "neuron_update_active": 81.0,
+        "neuron_update_inactive": 52.0,
+    }
+    assert load_profile("loihi1").basis == "simulated"
+
+
+@pytest.mark.parametrize(
+    ("name", "accumulate", "multiply"), [("cmos45-fp32", 0.9, 3.7), ("cmos45-int8", 0.1, 0.2)]
+)
+def test_arithmetic_is_priced_as_horowitz_published_it(name, accumulate, multiply):
+    prices = {event: c.picojoules for event, c in load_profile(name).coefficients.items()}
+    both = pytest.approx(accumulate + multiply)  # decimal fractions have no exact float sum
+    assert prices == {"synaptic_operation": accumulate, "graded_operation": both, "mac": both}
+
+
+@pytest.mark.parametrize("name", ["loihi2", "loihi2.json"])
+def test_loihi2_has_no_published_price(name):
+    text = (
+        f"hardware profile: got '{name}'; expected one of cmos45-fp32, cmos45-int8, loihi1, or a "
+        "JSON file. Loihi 2 has no published energy per operation"
+    )
+    with pytest.raises(InvalidSettingError, match=text):
+        load_profile(name)
+
+
+def test_an_unknown_profile_is_refused(tmp_path):
+    for name in ("truenorth", tmp_path, tmp_path / "none.json"):
+        with pytest.raises(InvalidSettingError, match=r"expected one of .* Correct the name\."):
+            load_profile(name)
+
+
+def test_a_profile_from_a_file(path):
+    profile = load_profile(path())
+    assert profile == load_profile(str(path()))
+    assert profile.id == "mine"
+    assert (profile.voltage, profile.caveats) == (None, [])
+    assert profile.coefficients["synaptic_operation"] == Coefficient(
+        picojoules=2.0, citation="my bench"
+    )
+
+
+def test_a_packaged_name_wins_over_a_file(path, monkeypatch):
+    file = path()
+    file.rename(file.parent / "loihi1")
+    monkeypatch.chdir(file.parent)
+    assert load_profile("loihi1").id == "loihi1"
+    assert load_profile("./loihi1").id == "mine"
+
+
+def coefficient(**fields: Any) -> dict[str, Any]:
+    return {"coefficients": {"synaptic_operation": {"picojoules": 2.0, "citation": "x"} | fields}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        (coefficient(citation=""), r"coefficients.synaptic_operation.citation: String should have"),
+        (
+            {"coefficients": {"synaptic_operation": {"picojoules": 1.0}}},
+            r"coefficients.synaptic_operation.citation: Field required",
+        ),
+        (coefficient(picojoules=-1), r"picojoules: Input should be greater than or equal to 0"),
+        (coefficient(picojoules=None), "picojoules: Input should be a valid number"),
+        (coefficient(picojoules=float("nan")), "picojoules: Input should be a finite number"),
+        (coefficient(high=float("inf")), "high: Input should be a finite number"),
+        (coefficient(low=-0.5), "low: Input should be greater than or equal to 0"),
+        (coefficient(low=3), r"low, picojoules and high are \(3.0, 2.0, None\), not in ascending"),
+        (coefficient(high=1), r"\(None, 2.0, 1.0\), not in ascending"),
+        (coefficient(unit="pJ"), "synaptic_operation.unit: Extra inputs are not permitted"),
+        ({"price": 1}, "price: Extra inputs are not permitted"),
+        ({"scope": "some"}, "scope: Input should be 'per_term' or 'all_in'"),
+        ({"basis": "guessed"}, "basis: Input should be 'simulated', 'measured'"),
+        ({"process_nm": 0}, "process_nm: Input should be greater than 0"),
+        (
+            {"coefficients": {"spike_message": {"picojoules": 1.7, "citation": "x"}}},
+            "coefficients for spike_message, which is not counted: events are synaptic_operation",
+        ),
+        (
+            {"unpriced": {"synaptic_operation": "who knows"}},
+            "synaptic_operation: both among coefficients and unpriced",
+        ),
+    ],
+)
+def test_a_bad_profile_is_refused(changes, text, path):
+    with pytest.raises(FileFormatError, match=rf"hardware profile '.*mine.json': got .*{text}"):
+        load_profile(path(**changes))
+
+
+def test_all_faults_are_listed_at_once(path):
+    bad = coefficient(picojoules=-1, citation="")["coefficients"]
+    with pytest.raises(FileFormatError, match="price: Extra") as caught:
+        load_profile(path(price=1, coefficients=bad, process_nm="fine"))
+    for place in ("process_nm", "synaptic_operation.picojoules", "synaptic_operation.citation"):
+        assert place in caught.value.got
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1, 2]", b"loihi", b"\xff\xfe\x00"])
+def test_what_is_not_a_profile_is_refused(content, path):
+    file = path()
+    file.write_bytes(content)
+    with pytest.raises(FileFormatError, match=r"expected the fields of .*Profile"):
+        load_profile(file)
+
+
+def test_every_missing_field_is_named(path):
+    file = path()
+    file.write_text("{}", encoding="utf-8")
+    with pytest.raises(FileFormatError, match="Field required") as caught:
+        load_profile(file)
+    required = [name for name in fields() if name not in ("voltage", "caveats")]
+    assert all(f"{name}: Field required" in caught.value.got for name in required)
