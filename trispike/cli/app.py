@@ -12,6 +12,7 @@ from trispike.cli.convert import convert
 from trispike.cli.demo import demo
 from trispike.cli.doctor import doctor
 from trispike.cli.estimate import estimate
+from trispike.cli.export import export
 from trispike.cli.inspect import inspect
 from trispike.cli.quantize import quantize
 from trispike.cli.simulate import simulate
@@ -43,7 +44,7 @@ def _main(
     """Ternary spiking networks from a PyTorch checkpoint to a Loihi-style deployment."""
 
 
-for command in (convert, quantize, inspect, simulate, estimate, verify, demo, doctor):
+for command in (convert, quantize, inspect, simulate, estimate, verify, export, demo, doctor):
     app.command()(command)
 
 

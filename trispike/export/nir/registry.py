@@ -1,0 +1,106 @@
+"""Making our nodes known to nir, and reading files with errors that say what is wrong."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from trispike.errors import FileFormatError, UnsupportedError
+from trispike.export.nir.nodes import CUSTOM_NODES
+from trispike.export.nir.package import h5py, nir
+
+HDF5_ERRORS = (OSError, KeyError, RuntimeError, UnicodeDecodeError)
+BUILD_ERRORS = (TypeError, ValueError, AssertionError, AttributeError, IndexError, LookupError)
+
+
+def register() -> None:
+    """Make ``nir.read`` know the nodes of trispike. Doing it again changes nothing.
+
+    For those who use nir directly::
+
+        import nir
+        from trispike.export.nir import register
+
+        register()
+        graph = nir.read("network.nir")
+    """
+    known = nir.ir.__dict__["__all_ir"]
+    for node in CUSTOM_NODES:
+        if node.__name__ not in known:
+            known.append(node.__name__)
+        setattr(nir.ir, node.__name__, node)
+
+
+def known_types() -> tuple[str, ...]:
+    """The node types that ``nir.read`` knows now."""
+    return tuple(nir.ir.__dict__["__all_ir"])
+
+
+def read(path: str | os.PathLike[str], *, type_check: bool = False) -> Any:
+    """Read an NIR file, whoever wrote it, as an ``nir.NIRGraph``.
+
+    Args:
+        path: The file.
+        type_check: Let nir check the shapes. Its check is wrong for grouped convolutions and for
+            kernels that are not square; :func:`trispike.export.nir.from_graph` has its own.
+
+    Raises:
+        FileNotFoundError: No such file.
+        FileFormatError: No HDF5 file, truncated, or a node lacks a field or has one too many.
+        UnsupportedError: A node is of a type that nobody has registered.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    register()
+    try:
+        with h5py.File(path, "r") as file:
+            types = dict(_types(file["node"], "graph"))
+    except HDF5_ERRORS as error:
+        raise _unreadable(path, f"unreadable content ({_words(error)})") from error
+    for name, kind in types.items():
+        if kind not in known_types():
+            raise UnsupportedError(
+                f"node '{name}' of file '{path}'",
+                got=f"the type {kind!r}",
+                expected="one of " + ", ".join(known_types()),
+                fix="Import the package that defines this type and registers it with nir, or "
+                "have the writer use standard nodes.",
+            )
+    try:
+        graph = nir.read(path, type_check=type_check)
+    except (*HDF5_ERRORS, *BUILD_ERRORS) as error:
+        raise _unreadable(
+            path, f"a graph that nir cannot build ({_words(error)}); {_missing(types)}"
+        ) from error
+    if not isinstance(graph, nir.NIRGraph):
+        raise _unreadable(path, f"a single {type(graph).__name__}")
+    return graph
+
+
+def _types(group: Any, name: str) -> Iterator[tuple[str, str]]:
+    """Name and type of a node and of all nodes within it."""
+    kind = group["type"][()]
+    yield name, kind.decode("utf8") if isinstance(kind, bytes) else str(kind)
+    if "nodes" in group:
+        for inner, node in group["nodes"].items():
+            yield from _types(node, inner if name == "graph" else f"{name}/{inner}")
+
+
+def _missing(types: dict[str, str]) -> str:
+    return f"its nodes: {', '.join(f'{name} ({kind})' for name, kind in types.items())}"
+
+
+def _words(error: BaseException) -> str:
+    return str(error).strip("'\" ") or type(error).__name__
+
+
+def _unreadable(path: Path, got: str) -> FileFormatError:
+    return FileFormatError(
+        f"file '{path}'",
+        got=got,
+        expected="a graph written by nir",
+        fix="The file is truncated, foreign, or of another version of nir; write it again.",
+    )
