@@ -10,15 +10,21 @@ from trispike.errors import InvalidSettingError
 from trispike.network import Network
 from trispike.runtime.engine import Engine
 from trispike.runtime.lava_engine import LavaEngine
+from trispike.runtime.onnx_engine import OnnxEngine
 from trispike.runtime.reference import ReferenceEngine
 
 ENGINES: dict[str, Callable[..., Engine]] = {
     ReferenceEngine.name: ReferenceEngine,
     LavaEngine.name: LavaEngine,
+    OnnxEngine.name: OnnxEngine,
 }
 """The reference first: it defines what the others have to equal."""
 
-_PACKAGES = {ReferenceEngine.name: "numpy", LavaEngine.name: "lava-nc"}
+_PACKAGES = {
+    ReferenceEngine.name: "numpy",
+    LavaEngine.name: "lava-nc",
+    OnnxEngine.name: "onnxruntime",
+}
 
 
 def build_engine(name: str, network: Network, **options: Any) -> Engine:

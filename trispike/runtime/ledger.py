@@ -215,6 +215,37 @@ class LedgerCounter:
         counts["synaptic_operations"][t] += int((ternary.sum(axis=0) * reach).sum())
         counts["macs"][t] += int((graded.sum(axis=0) * reach).sum())
 
+    def add_events(
+        self,
+        name: str,
+        *,
+        positive: Counts,
+        negative: Counts,
+        with_input: Counts,
+        saturations: Counts,
+    ) -> None:
+        """Add what an engine has counted of one population: (T,) each, over a batch."""
+        counts = self._populations[name]
+        counts["spikes_positive"] += positive
+        counts["spikes_negative"] += negative
+        counts["updates_with_input"] += with_input
+        counts["saturations"] += saturations
+
+    def add_deliveries(self, label: str, ternary: Counts, graded: Counts | None = None) -> None:
+        """Add what an engine has counted of one source of a connection.
+
+        Args:
+            label: Of the connection.
+            ternary: (T, *source shape): in how many samples of a batch the element delivered -1
+                or 1 at that step.
+            graded: The same for payloads outside {-1, 0, 1}.
+        """
+        counts, reach = self._connections[label], self._fan_out[label]
+        for name, delivered in (("synaptic_operations", ternary), ("macs", graded)):
+            if delivered is not None:
+                steps = delivered.reshape(len(delivered), -1).astype(np.int64, copy=False)
+                counts[name] += steps @ reach.reshape(-1)
+
     def ledger(self) -> Ledger:
         """The counts so far."""
         network, samples = self._network, self._samples

@@ -1,0 +1,351 @@
+"""Neurons as functions of the domain ``trispike``, their bodies in standard operators.
+
+A function is made for the structure of a neuron: what is zero, absent or equal costs no node. Its
+inputs are the current, the states that are kept, and the parameters by name; so a viewer shows one
+node per population, with its parameters, and any runtime that knows functions can run it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from trispike.export.onnx.nodes import DOMAIN, OPSET, Names, Nodes, element_type
+from trispike.export.onnx.numbers import BOOL, FLOAT64, INT8, INT32, INT64, Array, DType, Numbers
+from trispike.network import FixedPointNeuron, Neuron, Population
+from trispike.network.fixed_point import DECAY_ONE, never, state_limit
+from trispike.network.summary import neuron_kind
+
+STATES = ("i", "c", "v", "fired")
+"""What a neuron may keep from step to step, in the order in which functions take it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Structure:
+    """What distinguishes the update of one population from others, values aside."""
+
+    words: str
+    """The kind of neuron, for people."""
+    dtype: DType
+    """Type of the states."""
+    payload: DType
+    """Type of the spikes."""
+    state_bits: int | None
+    """None in a float network."""
+    states: tuple[str, ...]
+    """Those of :data:`STATES` that matter."""
+    carries_current: bool
+    retains_c: bool
+    retains_v: bool
+    same_a: bool
+    """Whether c decays alike on both sides of zero."""
+    same_b: bool
+    """The same for v."""
+    shifted: bool
+    has_bias: bool
+    has_floor: bool
+    binary: bool
+    reset: str
+    strict: bool
+    fire_once: bool
+    observed: bool = False
+    """Whether the function also puts out i, c, v and the number of saturations."""
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the parameters, in the order in which the function takes them."""
+        wanted = {
+            "k": self.carries_current,
+            "a_pos": self.retains_c,
+            "a_neg": self.retains_c and not self.same_a,
+            "b_pos": self.retains_v,
+            "b_neg": self.retains_v and not self.same_b,
+            "gain": self.shifted,
+            "bias": self.has_bias,
+            "floor": self.has_floor,
+            "th_pos": True,
+            "th_neg": not self.binary,
+        }
+        return tuple(name for name, present in wanted.items() if present)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of what the function puts out."""
+        kept = tuple(f"{name}_next" for name in self.states)
+        observed = ("i_now", "c_now", "v_now", "saturations") if self.observed else ()
+        return ("spikes", *kept, *observed)
+
+    @property
+    def function_name(self) -> str:
+        """Like ``TernaryComplementedHardReset_int24``."""
+        camel = "".join(word.capitalize() for word in self.words.replace("-", " ").split())
+        camel = camel.replace(",", "")
+        number = f"{self.dtype}" if self.state_bits is None else f"int{self.state_bits}"
+        return f"{camel}_{number}" + ("_observed" if self.observed else "")
+
+
+def structure_of(
+    population: Population, numbers: Numbers, current: DType, *, observed: bool = False
+) -> Structure:
+    """What the function of a population has to compute.
+
+    Args:
+        population: The population.
+        numbers: Types of the graph.
+        current: Type of the current that arrives.
+        observed: Whether i, c, v and the number of saturations are put out, too.
+    """
+    neuron = population.neuron
+    fixed = isinstance(neuron, FixedPointNeuron)
+    carries = bool((neuron.k != 0).any())
+    retains_c = bool((neuron.a_pos != 0).any() or (neuron.a_neg != 0).any())
+    retains_v = bool((neuron.b_pos != 0).any() or (neuron.b_neg != 0).any())
+    kept = (carries, retains_c, retains_v, neuron.fire_once)
+    if isinstance(neuron, FixedPointNeuron):
+        lowest = -state_limit(neuron.state_bits)
+        binary = bool((neuron.th_neg >= never(neuron.state_bits)).all())
+        dtype = INT64 if current == INT64 else numbers.state_dtype(neuron.state_bits)
+    else:
+        lowest = -np.inf  # type: ignore[assignment]
+        binary = bool(np.isinf(neuron.th_neg).all())
+        dtype = numbers.payload
+    return Structure(
+        words=neuron_kind(neuron),
+        dtype=dtype,
+        payload=numbers.payload,
+        state_bits=neuron.state_bits if isinstance(neuron, FixedPointNeuron) else None,
+        states=tuple(name for name, present in zip(STATES, kept, strict=True) if present),
+        carries_current=carries,
+        retains_c=retains_c,
+        retains_v=retains_v,
+        same_a=np.array_equal(neuron.a_pos, neuron.a_neg),
+        same_b=np.array_equal(neuron.b_pos, neuron.b_neg),
+        shifted=fixed and bool(getattr(neuron, "state_shift", 0)),
+        has_bias=bool((neuron.bias != 0).any()),
+        has_floor=bool((neuron.floor > lowest).any()),
+        binary=binary,
+        reset=neuron.reset,
+        strict=neuron.strict,
+        fire_once=neuron.fire_once,
+        observed=observed,
+    )
+
+
+def parameter_values(
+    neuron: Neuron | FixedPointNeuron, structure: Structure
+) -> dict[str, tuple[Array, DType]]:
+    """Values and types of the function's parameters, by name.
+
+    In float64, retention factors are the fractions m/4096, which are exact; in integers they are
+    the numerators m.
+    """
+    values: dict[str, tuple[Array, DType]] = {}
+    for name in structure.parameters:
+        if name == "gain":
+            value = np.asarray(1 << neuron.state_shift)  # type: ignore[union-attr]
+        else:
+            value = getattr(neuron, name)
+        if structure.state_bits is not None and structure.dtype == FLOAT64 and name[0] in "abk":
+            value = value if name == "bias" else value / DECAY_ONE
+        values[name] = (value, structure.dtype)
+    return values
+
+
+class Functions:
+    """The functions of a model: one per structure, named so that none is met twice."""
+
+    def __init__(self) -> None:
+        self._names: dict[Structure, str] = {}
+        self.protos: list[onnx.FunctionProto] = []
+
+    def name(self, structure: Structure) -> str:
+        """Name of the function for a structure, made if there is none yet."""
+        if structure not in self._names:
+            taken = [s for s in self._names if s.function_name == structure.function_name]
+            name = structure.function_name + (f"_{len(taken) + 1}" if taken else "")
+            self._names[structure] = name
+            self.protos.append(_function(name, structure))
+        return self._names[structure]
+
+
+def _function(name: str, structure: Structure) -> onnx.FunctionProto:
+    names = Names()
+    inputs = [names.fresh(n) for n in ("x", *structure.states, *structure.parameters)]
+    body = _Update(Nodes(names), structure)
+    results = body.run()
+    # Outputs of a function are names of its tensors: give each the name it is known by.
+    renamed = [body.nodes.op("Identity", results[o], name=o) for o in structure.outputs]
+    return helper.make_function(
+        DOMAIN,
+        name,
+        inputs,
+        renamed,
+        body.nodes.nodes,
+        [helper.make_opsetid("", OPSET)],
+        doc_string=f"{structure.words}; one time step of a population.",
+    )
+
+
+class _Update:
+    """Writes the update of :class:`Neuron` or :class:`FixedPointNeuron`, in its order."""
+
+    def __init__(self, nodes: Nodes, structure: Structure) -> None:
+        self.nodes = nodes
+        self.s = structure
+        self.integer = structure.state_bits is not None
+        self.counts: list[str] = []
+
+    def run(self) -> dict[str, str]:
+        """Add all nodes; returns the tensors to put out, by name of the output."""
+        s, op = self.s, self.nodes.op
+        i = self._current()
+        c = self._carried()
+        v = i if c is None else op("Add", c, i, name="c_plus_i")
+        if s.has_bias:
+            v = op("Add", v, "bias", name="with_bias")
+        if c is not None or s.has_bias:
+            v = self._saturate(v, "v")
+        if s.has_floor:
+            v = op("Max", v, "floor", name="v_floored")
+        spikes = self._spikes(v)
+        results = {"spikes": spikes, "i_next": i, "fired_next": "", "v_next": ""}
+        results["c_next"] = c or ""
+        if s.retains_v:
+            results["v_next"] = self._reset(v, spikes)
+        if s.fire_once:
+            silent = self._silent(spikes)
+            fires = op("Not", silent, name="fires")
+            results["fired_next"] = op("Or", "fired", fires, name="has_fired")
+        if s.observed:
+            results |= {"i_now": i, "v_now": v, "saturations": self._saturations()}
+            results["c_now"] = c or op("Mul", i, self._number(0), name="no_c")
+        return results
+
+    def _number(self, value: float, dtype: DType | None = None) -> str:
+        return self.nodes.constant(value, dtype or self.s.dtype, "constant")
+
+    def _current(self) -> str:
+        s, op = self.s, self.nodes.op
+        x = op("Cast", "x", name="x_cast", to=element_type(s.dtype))
+        if not self.integer:
+            if not s.carries_current:
+                return x
+            return op("Add", op("Mul", "k", "i", name="k_i"), x, name="i_sum")
+        if s.dtype == INT32:
+            # What is clipped here saturates the current anyway, whatever is added to it; the
+            # shift by up to 16 bits then stays within 32.
+            largest = 1 << 30
+            x = self._clip_before_shift(x, largest)
+        if s.shifted:
+            x = op("Mul", x, "gain", name="x_shifted")
+        if s.carries_current:
+            x = op("Add", self._decay("i", "k", "k"), x, name="i_sum")
+        return self._saturate(x, "i")
+
+    def _clip_before_shift(self, x: str, largest: int) -> str:
+        op = self.nodes.op
+        top = self._number(largest)
+        if self.s.shifted:
+            top = op("Div", top, "gain", name="largest_x")
+        low = op("Max", x, op("Neg", top, name="smallest_x"), name="x_above")
+        return op("Min", low, top, name="x_clipped")
+
+    def _carried(self) -> str | None:
+        s = self.s
+        terms = []
+        if s.retains_c:
+            terms.append(self._retained("c", "a_pos", "a_pos" if s.same_a else "a_neg"))
+        if s.retains_v:
+            terms.append(self._retained("v", "b_pos", "b_pos" if s.same_b else "b_neg"))
+        if len(terms) < 2:
+            return terms[0] if terms else None  # one decayed state fits where it came from
+        return self._saturate(self.nodes.op("Add", *terms, name="c_sum"), "c")
+
+    def _retained(self, state: str, positive: str, negative: str) -> str:
+        if self.integer:
+            return self._decay(state, positive, negative)
+        op = self.nodes.op
+        if positive == negative:
+            return op("Mul", positive, state, name=f"{state}_kept")
+        above = op("Mul", positive, op("Max", state, self._number(0), name="z"), name="z")
+        below = op("Mul", negative, op("Min", state, self._number(0), name="z"), name="z")
+        return op("Add", above, below, name=f"{state}_kept")
+
+    def _decay(self, state: str, positive: str, negative: str) -> str:
+        """sign(z) * ((|z| * m) >> 12): rounded toward zero, m by the sign of z."""
+        op, zero = self.nodes.op, self._number(0)
+        if self.s.dtype == FLOAT64:
+            above = op("Mul", op("Max", state, zero, name="z"), positive, name="z")
+            below = op("Mul", op("Min", state, zero, name="z"), negative, name="z")
+            above, below = op("Floor", above, name="z"), op("Ceil", below, name="z")
+            return op("Add", above, below, name=f"{state}_kept")
+        m = positive
+        if positive != negative:
+            is_positive = op("GreaterOrEqual", state, zero, name="z")
+            m = op("Where", is_positive, positive, negative, name="m")
+        one = self._number(DECAY_ONE)  # integer division rounds toward zero
+        if self.s.dtype == INT64:
+            return op("Div", op("Mul", state, m, name="z"), one, name=f"{state}_kept")
+        # 24-bit states times 13-bit factors do not fit 32 bits: z = high * 4096 + low.
+        high = op("Div", state, one, name="high")
+        low = op("Sub", state, op("Mul", high, one, name="z"), name="low")
+        rest = op("Div", op("Mul", low, m, name="z"), one, name="z")
+        return op("Add", op("Mul", high, m, name="z"), rest, name=f"{state}_kept")
+
+    def _saturate(self, z: str, name: str) -> str:
+        if not self.integer:
+            return z
+        op, limit = self.nodes.op, state_limit(self.s.state_bits or 0)
+        if self.s.observed:
+            too_large = op("Greater", op("Abs", z, name="z"), self._number(limit), name="z")
+            counted = op("Cast", too_large, name="z", to=element_type(INT64))
+            self.counts.append(op("ReduceSum", counted, name=f"{name}_clipped", keepdims=0))
+        return op("Clip", z, self._number(-limit), self._number(limit), name=f"{name}_in_range")
+
+    def _saturations(self) -> str:
+        total = self._number(0, INT64)
+        for count in self.counts:
+            total = self.nodes.op("Add", total, count, name="clipped")
+        return total
+
+    def _spikes(self, v: str) -> str:
+        s, op = self.s, self.nodes.op
+        above, below = ("Greater", "Less") if s.strict else ("GreaterOrEqual", "LessOrEqual")
+        # Integers of 8 bits cannot be subtracted everywhere.
+        wide = INT32 if s.payload == INT8 else s.payload
+        spikes = op("Cast", op(above, v, "th_pos", name="up"), name="up", to=element_type(wide))
+        if not s.binary:
+            lower = op("Neg", "th_neg", name="lower")
+            down = op("Cast", op(below, v, lower, name="down"), name="down", to=element_type(wide))
+            spikes = op("Sub", spikes, down, name="up_or_down")
+        if s.fire_once:
+            spikes = op("Where", "fired", self._number(0, wide), spikes, name="first")
+        if wide != s.payload:
+            spikes = op("Cast", spikes, name="fired_now", to=element_type(s.payload))
+        return spikes
+
+    def _silent(self, spikes: str) -> str:
+        zero = self._number(0, self.s.payload)
+        return self.nodes.op("Equal", spikes, zero, name="silent")
+
+    def _reset(self, v: str, spikes: str) -> str:
+        s, op = self.s, self.nodes.op
+        if s.reset == "none":
+            return v
+        zero = self._number(0, s.payload)
+        if s.reset == "zero":
+            return op("Where", self._silent(spikes), v, self._number(0), name="after")
+        up = op("Greater", spikes, zero, name="fires_up")
+        after = op("Where", up, op("Sub", v, "th_pos", name="z"), v, name="after")
+        if s.binary:
+            return after
+        down = op("Less", spikes, zero, name="fires_down")
+        return op("Where", down, op("Add", v, "th_neg", name="z"), after, name="after")
+
+
+def state_dtype(structure: Structure, state: str) -> DType:
+    """Type of a state tensor."""
+    return BOOL if state == "fired" else structure.dtype

@@ -1,0 +1,268 @@
+"""The ONNX engine: a network as an ONNX model in onnxruntime, equal to the reference."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trispike.errors import (
+    EngineError,
+    InvalidSettingError,
+    MissingDependencyError,
+    SaturationError,
+)
+from trispike.network import Network
+from trispike.runtime.engine import (
+    Array,
+    Progress,
+    Recording,
+    Result,
+    checked_labels,
+    checked_recording,
+)
+from trispike.runtime.ledger import LedgerCounter
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+    from onnxruntime import InferenceSession
+
+ERRORS_ONLY = 3
+"""Severity from which onnxruntime logs."""
+
+PROTOBUF_LIMIT = (1 << 31) - 1
+"""Bytes of a model that can be handed over in memory."""
+
+
+class OnnxEngine:
+    """Runs a network in onnxruntime, on the CPU.
+
+    Integer networks give the integers of the reference engine, in either carrier. Float networks
+    are computed in float64; their sums may differ from the reference's in the last bits, because
+    they are added up in another order.
+
+    Args:
+        network: A float or an integer network.
+        batch_size: Samples that are run together; bounds the memory.
+        strict: Raise at the first state that leaves its range, instead of clipping and counting.
+        carrier: What spikes travel in; by default float32 in an integer network, float64 in a
+            float one.
+        threads: Threads of one operator; None: one per core.
+
+    Raises:
+        InvalidSettingError: A number below 1, or a carrier that the network cannot travel in.
+        UnsupportedError: A sum that no type holds exactly, or more than 2 GB of weights.
+        MissingDependencyError: onnx or onnxruntime is not installed.
+    """
+
+    name = "onnx"
+
+    def __init__(
+        self,
+        network: Network,
+        *,
+        batch_size: int = 32,
+        strict: bool = False,
+        carrier: str | None = None,
+        threads: int | None = None,
+    ) -> None:
+        for setting, value in (("batch_size", batch_size), ("threads", threads)):
+            if value is not None and value < 1:
+                raise InvalidSettingError(
+                    setting,
+                    got=str(value),
+                    expected="at least 1",
+                    fix="Choose what the machine has; results do not depend on it.",
+                )
+        check_onnxruntime()
+        # Only now, so that importing this module needs neither onnx nor onnxruntime.
+        from trispike.export.onnx import build_model  # noqa: PLC0415
+
+        self.network = network
+        self.batch_size = batch_size
+        self.strict = strict
+        self.carrier = carrier or ("float32" if network.kind == "integer" else "float64")
+        self.threads = threads
+        self._build = build_model
+        self._sessions: dict[tuple[tuple[str, tuple[str, ...]], ...], InferenceSession] = {}
+        self._session({})
+
+    def run(
+        self,
+        inputs: Array,
+        labels: Array | None = None,
+        *,
+        record: Recording = None,
+        progress: Progress | None = None,
+    ) -> Result:
+        """Run raw data; see :class:`trispike.runtime.engine.Engine`.
+
+        Raises:
+            InvalidDataError: Data, labels or recording do not fit the network.
+            SaturationError: A state left its range, in strict mode.
+            EngineError: onnxruntime failed.
+        """
+        network = self.network
+        encoded = network.input.encode(inputs, network.steps)
+        samples = encoded.shape[0]
+        labels = checked_labels(network, labels, samples)
+        wanted = checked_recording(network, record)
+        session = self._session(wanted)
+        counter = LedgerCounter(network)
+        number = np.int64 if network.kind == "integer" else np.float64
+        step_logits = np.zeros((samples, network.steps, network.readout.classes), number)
+        records = {
+            name: {t: _empty(network, name, t, samples) for t in traces}
+            for name, traces in wanted.items()
+        }
+        start = time.perf_counter()
+        for first in range(0, samples, self.batch_size):
+            batch = slice(first, min(first + self.batch_size, samples))
+            values = self._values(session, encoded[batch])
+            step_logits[batch] = values["step_logits"]
+            self._check(values)
+            _count(counter, network, encoded[batch], values)
+            for name, traces in records.items():
+                for trace, target in traces.items():
+                    target[batch] = values[f"{name}.{trace}"]
+            if progress:
+                progress(batch.stop - batch.start)
+        return Result(
+            logits=np.einsum("ntk,t->nk", step_logits, network.readout.weights),
+            step_logits=step_logits,
+            scale=network.readout.scale,
+            ledger=counter.ledger(),
+            seconds=time.perf_counter() - start,
+            engine=self.name,
+            labels=labels,
+            records=records,
+        )
+
+    def _session(self, wanted: Mapping[str, tuple[str, ...]]) -> InferenceSession:
+        """The session that puts out what is wanted, and what the ledger needs."""
+        key = tuple(wanted.items())
+        if key not in self._sessions:
+            observe = {name: ("counts", *wanted.get(name, ())) for name in self.network.populations}
+            model = self._build(self.network, "sequence", self.carrier, observe=observe)
+            self._sessions[key] = _open(_serialized(model), self.threads)
+        return self._sessions[key]
+
+    def _values(self, session: InferenceSession, encoded: Array) -> dict[str, Array]:
+        names = [output.name for output in session.get_outputs()]
+        try:
+            values = session.run(names, {"x": encoded.astype(self.carrier, copy=False)})
+        except Exception as error:  # noqa: BLE001 - onnxruntime's errors share no base class
+            raise EngineError(
+                "onnx engine",
+                got=f"{type(error).__name__}: {error}",
+                expected="onnxruntime to run the model that trispike made",
+                fix="Use fewer samples at once (batch_size), or report this with the network.",
+            ) from error
+        return dict(zip(names, values, strict=True))
+
+    def _check(self, values: Mapping[str, Array]) -> None:
+        if not self.strict:
+            return
+        for t in range(self.network.steps):
+            for name in self.network.order:
+                count = int(values[f"{name}.saturations"][t])
+                if count:
+                    raise SaturationError(
+                        f"population {name!r}",
+                        got=f"{count} state values out of range at time step {t}",
+                        expected="states that fit their width",
+                        fix="Quantize with a smaller state shift, or run without strict mode.",
+                    )
+
+
+def check_onnxruntime() -> None:
+    """Raise unless onnxruntime can be imported.
+
+    Raises:
+        MissingDependencyError: It is not installed, or broken.
+    """
+    try:
+        import onnxruntime  # noqa: F401, PLC0415 - optional
+    except ImportError as error:
+        raise MissingDependencyError(
+            "package 'onnxruntime'",
+            got=str(error),
+            expected="onnxruntime 1.18 or later",
+            fix="Install it with: pip install 'trispike[onnx]'",
+        ) from error
+
+
+def _open(model: bytes | str, threads: int | None) -> InferenceSession:
+    """A session for a model in memory, or in a file."""
+    import onnxruntime  # noqa: PLC0415 - optional
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = ERRORS_ONLY
+    options.use_deterministic_compute = True
+    options.inter_op_num_threads = 1
+    options.intra_op_num_threads = threads or 0
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _serialized(model: ModelProto) -> bytes:
+    size = model.ByteSize()
+    if size > PROTOBUF_LIMIT:
+        raise EngineError(
+            "onnx engine",
+            got=f"a model of {size:,} bytes",
+            expected=f"at most {PROTOBUF_LIMIT:,}, the limit of what is passed in memory",
+            fix="Use the reference engine, or run the exported file.",
+        )
+    return model.SerializeToString(deterministic=True)
+
+
+def _empty(network: Network, name: str, trace: str, samples: int) -> Array:
+    shape = (samples, network.steps, *network.populations[name].shape)
+    if trace == "s":
+        return np.zeros(shape, dtype=np.int8)
+    return np.zeros(shape, dtype=np.int64 if network.kind == "integer" else np.float64)
+
+
+def _count(
+    counter: LedgerCounter, network: Network, encoded: Array, values: Mapping[str, Array]
+) -> None:
+    """Count what happened in one batch."""
+    counter.add_samples(len(encoded))
+    delivered = {network.input.name: _payloads(network, encoded)}
+    for name in network.populations:
+        fired = values[f"{name}.fired"].astype(np.int64)
+        delivered[name] = (fired, None)
+        spikes = fired.reshape(network.steps, -1).sum(axis=1)
+        net = values[f"{name}.net"].astype(np.int64).reshape(network.steps, -1).sum(axis=1)
+        counter.add_events(
+            name,
+            positive=(spikes + net) // 2,
+            negative=(spikes - net) // 2,
+            with_input=values[f"{name}.inputs"],
+            saturations=values[f"{name}.saturations"],
+        )
+    for label, connection in network.labelled():
+        for source in connection.sources:
+            ternary, graded = (_late(counts, connection.delay) for counts in delivered[source])
+            counter.add_deliveries(label, ternary, graded)  # type: ignore[arg-type]
+
+
+def _payloads(network: Network, encoded: Array) -> tuple[Array, Array]:
+    """(T, *shape): in how many samples an input element is -1 or 1, and anything else but 0."""
+    ternary = np.abs(encoded) == 1
+    counts = (ternary.sum(axis=0), ((encoded != 0) & ~ternary).sum(axis=0))
+    if network.input.encoding != "direct":
+        return counts
+    first, second = (np.broadcast_to(c, (network.steps, *c.shape)) for c in counts)
+    return first, second
+
+
+def _late(counts: Array | None, delay: int) -> Array | None:
+    """Counts as they arrive after a delay, silence at first."""
+    if counts is None or not delay:
+        return counts
+    late = np.zeros_like(counts)
+    late[delay:] = counts[: max(0, len(counts) - delay)]
+    return late
