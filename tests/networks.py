@@ -203,6 +203,24 @@ def overlapping_pool() -> IntegerNetwork:
     return b.build("pooled")
 
 
+def chained_pool() -> IntegerNetwork:
+    """Two summations with overlapping windows, before every kind of operator."""
+    b = Builder(38, (2, 9, 8))
+    b.layer("input", "stem", b.conv("input", 3))
+    pool = SumPool(
+        kernel=(3, 3),
+        stride=(2, 2),
+        padding=(1, 1),
+        then=SumPool(kernel=(2, 2), stride=(1, 1), dilation=(2, 2)),
+    )
+    b.layer("stem", "pooled", b.conv("stem", 3), pool=pool)
+    b.layer("stem", "kept", b.identity("stem"), pool=pool)
+    rows, columns = pool.output_shape(b.shapes["stem"])[1:]
+    b.connect("stem", "readout", Dense(weight=b.integers(3, 3 * rows * columns)), pool=pool)
+    b.connect("kept", "readout", b.dense("kept", 3))
+    return b.build("pooled")
+
+
 def strided_asymmetric() -> IntegerNetwork:
     """A 3x2 kernel with unequal strides and paddings on an input that is not square."""
     b = Builder(4, (2, 9, 6))
@@ -509,6 +527,7 @@ CASES: dict[str, Callable[[], IntegerNetwork]] = {
         shortcut_across_two_convolutions,
         pooled_downsample,
         overlapping_pool,
+        chained_pool,
         strided_asymmetric,
         groups,
         dilation,

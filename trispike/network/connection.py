@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from types import NoneType
 from typing import Any, TypeAlias, cast
@@ -151,6 +151,12 @@ class SumPool:
                 expected="at most half of the window",
                 fix="Larger padding would create windows that see nothing.",
             )
+
+    @property
+    def stages(self) -> tuple[SumPool, ...]:
+        """The summations one by one, each without the next."""
+        rest = self.then.stages if self.then else ()
+        return replace(self, then=None), *rest
 
     def output_shape(self, shape: Shape) -> Shape:
         """Shape of the pooled (C, H, W) input."""

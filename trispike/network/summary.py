@@ -122,11 +122,10 @@ def _operator(connection: Connection) -> str:
 
 
 def _pool(connection: Connection) -> str | None:
-    pool, words = connection.pool, []
-    while pool is not None:
-        words.append(f"sum {_shape(pool.kernel)}/{_shape(pool.stride)}")
-        pool = pool.then
-    return ", ".join(words) or None
+    if connection.pool is None:
+        return None
+    stages = connection.pool.stages
+    return ", ".join(f"sum {_shape(s.kernel)}/{_shape(s.stride)}" for s in stages)
 
 
 def _shape(shape: Shape) -> str:
