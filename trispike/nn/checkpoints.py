@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from trispike.errors import CheckpointError
+from trispike.errors import CheckpointError, InvalidNetworkError
 from trispike.network.files import whole_file
 from trispike.nn.key_layout import KeyLayout, read_layout
 from trispike.nn.models import (
@@ -87,6 +87,13 @@ def load_checkpoint(
             fix=f"Load it as {' or '.join(names)}, or check that it is the file you mean.",
         )
     _check_values(subject, tensors)
+    if input_shape and layout.in_channels not in (None, input_shape[0]):
+        raise InvalidNetworkError(
+            subject,
+            got=f"an input of {input_shape[0]} channels, in shape {input_shape}",
+            expected=f"{layout.in_channels}, by its first convolution",
+            fix="Bring the data to the shape that the network was trained with.",
+        )
     if input_kind is None and layout.in_channels == 2:
         input_kind = "frames"
     model = build_model(
