@@ -152,9 +152,10 @@ def files(tmp_path_factory) -> Files:
     model = build_model("ctsn-resnet8", steps=STEPS, plan=narrow)
     randomize(model, seed=1)
     save_checkpoint(model, paths.checkpoint)
+    loaded = trispike.load_checkpoint(paths.checkpoint, "ctsn-resnet8", steps=STEPS)
     x, y = (part[:12] for part in load_digits_split().test)
     np.savez(paths.data, x=x, y=y)
-    conversion = trispike.convert(model.eval(), x)
+    conversion = trispike.convert(loaded, x)
     trispike.save(conversion.network, paths.float_network)
     trispike.save(trispike.quantize(conversion.network, x, y).network, paths.integer_network)
     for network, path, data in (

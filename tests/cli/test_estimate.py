@@ -1,0 +1,159 @@
+"""``trispike estimate``: the numbers of the API, their sources, and what is left out."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import trispike
+from tests.cli.conftest import Files
+from trispike.cli.console import joules
+from trispike.network import Population, storage
+from trispike.runtime import Result
+from trispike.runtime.energy import Estimate, load_profile
+
+
+def command(files: Files, *more: object) -> tuple[object, ...]:
+    return ("estimate", files.integer_network, "--data", files.data, *more)
+
+
+def expected(files: Files, **options: Any) -> tuple[Result, Estimate]:
+    with np.load(files.data) as data:
+        result = trispike.simulate(trispike.load(files.integer_network), data["x"], data["y"])
+    return result, trispike.estimate(result, **options)
+
+
+def test_the_numbers_and_their_sources(run, files):
+    outcome = run(*command(files))
+    _, priced = expected(files)
+    assert (outcome.code, outcome.err) == (0, "")
+    for layer in priced.layers:
+        assert f"{layer.name} " in outcome.out
+    total = f"{joules(priced.energy_per_inference_joules)} per inference on Loihi 1"
+    assert f"\n{total} (simulated figures, per term), mean of 12 samples\n" in outcome.out
+    for coefficient in load_profile("loihi1").coefficients.values():
+        assert coefficient.citation in outcome.out
+    graded = {term.event: term for term in priced.terms}["graded_operation"]
+    text = f"not in it: graded operation ({graded.count:,.0f} per inference): Loihi 1 has"
+    assert text in outcome.out
+    for why in (*priced.unpriced.values(), *priced.profile.caveats):
+        assert why in outcome.out
+    for twin in priced.twins:
+        assert f"  {twin.profile}: " in outcome.out
+    assert "accuracy on data.npz: " in outcome.out
+
+
+@pytest.mark.parametrize("hardware", ["loihi1", "cmos45-fp32", "cmos45-int8"])
+def test_the_json_object(hardware, run, files):
+    outcome = run(*command(files, "--hardware", hardware, "--json"))
+    facts = outcome.json
+    assert (outcome.code, outcome.err) == (0, "")
+    result, priced = expected(files, hardware=hardware)
+    plain = json.loads(json.dumps(priced.to_dict()))
+    assert {key: facts[key] for key in plain} == plain
+    assert facts["hardware"] == hardware
+    assert facts["energy_per_inference_joules"] == priced.energy_per_inference_joules > 0
+    assert facts["accuracy"] == result.accuracy
+    assert facts["synaptic_operations"] == result.ledger.synaptic_operations
+    assert facts["data"] == "data.npz"
+    assert facts["network_sha256"] == storage.digest(trispike.load(files.integer_network))
+
+
+def test_a_spiking_network_that_loses_is_told(run, files):
+    """Twelve digits at a high rate: more operations than the dense network has."""
+    facts = run(*command(files, "--json")).json
+    lines = run(*command(files)).out
+    for twin in facts["twins"]:
+        verdict = "wins" if twin["dense_over_spiking"] > 1 else "loses"
+        (line,) = [line for line in lines.splitlines() if f"  {twin['profile']}: " in line]
+        assert f"the spiking network {verdict} by " in line
+
+
+def test_assumptions_are_priced_and_told(run, files):
+    options = ("--assume", "graded_operation=4.5", "--assume", "synaptic_operation=10")
+    facts = run(*command(files, *options, "--json")).json
+    assert facts["assumptions"] == {"graded_operation": 4.5, "synaptic_operation": 10}
+    assert "graded_operation" not in facts["unpriced"]
+    _, priced = expected(files, assumptions=facts["assumptions"])
+    assert facts["energy_per_inference_joules"] == priced.energy_per_inference_joules
+    out = run(*command(files, *options)).out
+    assert "assumed: 4.5 pJ per graded operation\n" in out
+    assert "assumed: 10 pJ per synaptic operation\n" in out
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("graded_operation", "--assume: got 'graded_operation'; expected EVENT=PICOJOULES"),
+        ("graded_operation=much", "--assume: got 'graded_operation=much'"),
+        ("graded_operation=-1", "assumed price of 'graded_operation': got -1.0 pJ"),
+        ("graded_operation=nan", "got nan pJ"),
+        ("spike=1", "assumed price of 'spike': got 1.0 pJ; expected a price >= 0 for one of"),
+    ],
+)
+def test_bad_assumptions(value, text, refused, files):
+    message = refused(*command(files, "--assume", value), kind="InvalidSettingError", code=2)
+    assert text in message
+
+
+def test_a_profile_of_ones_own(run, refused, files, tmp_path):
+    profile = load_profile("loihi1").model_dump()
+    profile["id"] = "mine"
+    profile["coefficients"]["synaptic_operation"] |= {"low": 10.0, "high": 50.0}
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(profile), encoding="utf-8")
+    facts = run(*command(files, "--hardware", path, "--json")).json
+    assert facts["hardware"] == "mine"
+    low, high = (facts[f"energy_per_inference_{end}_joules"] for end in ("low", "high"))
+    assert low < facts["energy_per_inference_joules"] < high
+    assert " to " in run(*command(files, "--hardware", path)).out.split(" per inference on ")[0]
+    del profile["coefficients"]["synaptic_operation"]["citation"]
+    path.write_text(json.dumps(profile), encoding="utf-8")
+    message = refused(*command(files, "--hardware", path), kind="FileFormatError")
+    assert "coefficients.synaptic_operation.citation: Field required" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("loihi2", "Loihi 2 has no published energy per operation"),
+        ("truenorth", "expected one of cmos45-fp32, cmos45-int8, loihi1, or a JSON file"),
+    ],
+)
+def test_an_unknown_profile(name, text, refused, files):
+    message = refused(*command(files, "--hardware", name), kind="InvalidSettingError", code=2)
+    assert text in message
+
+
+def test_no_samples_have_no_energy(refused, files, tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((0, 10)))
+    message = refused(
+        "estimate", files.vectors, "--data", tmp_path / "x.npy", kind="InvalidDataError"
+    )
+    assert "ledger: got no samples" in message
+
+
+def test_a_network_that_does_nothing(run, files, tmp_path):
+    """Zero input and no bias: no operation, no division by zero, updates still cost."""
+    network = trispike.load(files.vectors)
+    silent = replace(
+        network,
+        populations={
+            name: Population(shape=p.shape, neuron=replace(p.neuron, bias=0))
+            for name, p in network.populations.items()
+        },
+    )
+    trispike.save(silent, tmp_path / "silent.safetensors")
+    np.save(tmp_path / "x.npy", np.zeros((3, 10)))
+    quiet = ("estimate", tmp_path / "silent.safetensors", "--data", tmp_path / "x.npy")
+    facts = run(*quiet, "--json").json
+    assert facts["synaptic_operations"] == 0
+    assert {twin["dense_over_spiking"] for twin in facts["twins"]} == {None}
+    neurons = sum(p.size for p in network.populations.values())
+    assert facts["energy_per_inference_joules"] == pytest.approx(neurons * 4 * 52e-12)
+    assert "the spiking network did nothing that has a price" in run(*quiet).out
+    free = run(*quiet, "--hardware", "cmos45-fp32")
+    assert free.code == 0
+    assert "0 pJ per inference" in free.out
