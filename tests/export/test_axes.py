@@ -113,7 +113,7 @@ def test_a_reshape_that_mixes_axes_is_refused(axes, shape):
     with pytest.raises(UnsupportedError, match="operation 'view': got a reshape of") as caught:
         ax.reshaped(axes_of(*axes), shape, "view")
     assert f"to {shape}" in str(caught.value)
-    assert ax.describe(axes_of(*axes)) in str(caught.value)
+    assert ax.measured(axes_of(*axes)) in str(caught.value)
 
 
 def test_axes_of_one_element():
@@ -155,6 +155,8 @@ def test_an_axis_that_is_not_there_is_an_error(call):
 def test_what_is_said_of_axes():
     axes = axes_of("TN", "C", "", "HW")
     assert ax.describe(axes) == "(T*N, C, 1, H*W)"
+    assert ax.measured(axes) == "(T*N, C, 1, H*W) = (20, 3, 1, 14) with N = 5"
+    assert ax.measured(axes[1:]) == "(C, 1, H*W) = (3, 1, 14)"
     assert ax.feature_axes(axes) == axes_of("C", "HW")
     assert ax.position(axes, "T") is None
     assert ax.position(axes, "C") == 1

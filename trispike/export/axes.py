@@ -54,6 +54,12 @@ def describe(axes: Axes) -> str:
     return "(" + ", ".join("*".join(labels(axis)) or "1" for axis in axes) + ")"
 
 
+def measured(axes: Axes) -> str:
+    """For messages: "(T*N, C, H, W) = (388, 3, 6, 5) with N = 97"."""
+    samples = [atom.size for axis in axes for atom in axis if atom.label == "N"]
+    return f"{describe(axes)} = {sizes(axes)}" + (f" with N = {samples[0]}" if samples else "")
+
+
 def has_features(axis: Axis) -> bool:
     """Whether an axis holds features, alone or merged with something else."""
     return any(atom.label in FEATURES for atom in axis)
@@ -173,7 +179,7 @@ def _counted(axes: Axes, axis: int) -> int:
 def _mixed(axes: Axes, shape: Sequence[int], name: str) -> UnsupportedError:
     return UnsupportedError(
         f"operation {name!r}",
-        got=f"a reshape of {describe(axes)} = {sizes(axes)} to {tuple(shape)}",
+        got=f"a reshape of {measured(axes)} to {tuple(shape)}",
         expected="a reshape that merges or splits whole axes",
         fix="Keep time, samples, channels, rows and columns apart, in this order.",
     )

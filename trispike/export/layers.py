@@ -232,8 +232,7 @@ def average(
     if ceil_mode and pool.output_shape(value.shape)[1:] != _ceiled(pool, value.shape):
         raise fold.refusal(
             name,
-            got=f"ceil_mode with windows that reach over the edge of {ax.describe(x.axes)} = "
-            f"{tuple(x.shape)}",
+            got=f"ceil_mode with windows that reach over the edge of {ax.measured(x.axes)}",
             expected="whole windows only",
         )
     value = fold.averaged(value, pool, name, count_include_pad=count_include_pad, divisor=divisor)

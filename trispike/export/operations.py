@@ -77,8 +77,7 @@ def _sum_of_two(name: str, a: Signal, b: Signal) -> Signal:
         if a.shape != b.shape or a.steps != 1:
             raise fold.refusal(
                 name,
-                got=f"a sum of {ax.describe(a.axes)} = {tuple(a.shape)} and "
-                f"{ax.describe(b.axes)} = {tuple(b.shape)}",
+                got=f"a sum of {ax.measured(a.axes)} and {ax.measured(b.axes)}",
                 expected="equal axes",
             )
         a = with_axes(a, named.axes)
@@ -256,7 +255,7 @@ def _in_time(
     if len(repeated) > 1 or counts[repeated[0]] != x.steps or x.in_time:
         raise fold.refusal(
             name,
-            got=f"{ax.describe(axes)} repeated to {tuple(counts)}",
+            got=f"{ax.measured(axes)} repeated to {tuple(counts)}",
             expected=f"one repetition: of the static input, T = {x.steps} times",
         )
     (at,) = repeated

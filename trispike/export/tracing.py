@@ -116,7 +116,7 @@ def _readout(walk: _Walk, output: Any) -> tuple[Readout, int | None]:
     """The readout, and the time axis of the module's output."""
     if not isinstance(output, Signal):
         raise _refused_output(
-            got=f"a {type(output).__name__}",
+            got=f"a {type(output).__name__.removeprefix('immutable_')}",
             expected="one tensor of logits",
             fix="Wrap the module so that it returns its logits only.",
         )
@@ -279,6 +279,14 @@ class _Walk:
             )
         x = arranged(x, path)
         value = x.value
+        if np.any(value.bias) and np.any(adapted.neuron.k):
+            # It would pass through the current and grow with it; a neuron's bias does not.
+            raise UnsupportedError(
+                f"neuron {path!r}",
+                got="a bias, or the shift of a batch norm, into a synaptic current with memory",
+                expected="weights only before such a neuron, or no memory of the current (k = 0)",
+                fix="Train the layer before it with bias=False.",
+            )
         call = sum(p.path == path for p in self.traced)
         name = self._population_name(path, call)
         neuron = dataclasses.replace(adapted.neuron, bias=adapted.neuron.bias + value.bias)

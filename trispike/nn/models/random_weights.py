@@ -28,9 +28,10 @@ def randomize(model: nn.Module, seed: int = 0) -> None:
 
     with torch.no_grad():
         for m in model.modules():
-            if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)):
-                uniform(m.weight, 0.5, 1.5)
-                uniform(m.bias, -0.3, 0.3)
+            if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)):
+                if m.affine:
+                    uniform(m.weight, 0.5, 1.5)
+                    uniform(m.bias, -0.3, 0.3)
                 if m.running_mean is not None and m.running_var is not None:
                     uniform(m.running_mean, -0.3, 0.3)
                     uniform(m.running_var, 0.4, 1.6)
