@@ -124,7 +124,7 @@ def test_an_unknown_engine(refused, files):
         "simulate", files.vectors, "--data", files.vectors_data, "--engine", "loihi",
         kind="InvalidSettingError", code=2,
     )  # fmt: skip
-    assert message.startswith("engine 'loihi': got an unknown name; expected one of reference, la")
+    assert message.startswith("engine 'loihi': got an unknown name; expected one of reference, ")
 
 
 def test_a_limit_that_the_engine_does_not_have(refused, files):

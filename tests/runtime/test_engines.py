@@ -31,7 +31,7 @@ def test_options_reach_the_engine():
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones():
-    text = "engine 'loihi': got an unknown name; expected one of reference, lava"
+    text = "engine 'loihi': got an unknown name; expected one of reference, "
     with pytest.raises(InvalidSettingError, match=text):
         build_engine("loihi", vectors())
 
