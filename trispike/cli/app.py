@@ -13,6 +13,7 @@ from trispike.cli.demo import demo
 from trispike.cli.doctor import doctor
 from trispike.cli.estimate import estimate
 from trispike.cli.export import export
+from trispike.cli.import_ import import_
 from trispike.cli.inspect import inspect
 from trispike.cli.quantize import quantize
 from trispike.cli.simulate import simulate
@@ -46,6 +47,9 @@ def _main(
 
 for command in (convert, quantize, inspect, simulate, estimate, verify, export, demo, doctor):
     app.command()(command)
+
+
+app.command("import")(import_)
 
 
 def main() -> None:

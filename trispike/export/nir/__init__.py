@@ -1,10 +1,12 @@
 """NIR, the Neuromorphic Intermediate Representation: networks out, graphs in.
 
-Needs the package nir (``pip install 'trispike[nir]'``), which is imported nowhere else.
+Needs the package nir (``pip install 'trispike[nir]'``), which is imported nowhere else. Graphs run
+in PyTorch with :mod:`trispike.export.nir.interpreter`, which needs torch and nirtorch, too.
 """
 
+from trispike.export.nir.conventions import Convention, conventions
+from trispike.export.nir.importer import from_graph, read_network
 from trispike.export.nir.nodes import CTSN, CTSNInput, CTSNReadout, DilatedSumPool2d, Unflatten
-from trispike.export.nir.own import from_own
 from trispike.export.nir.registry import read, register
 from trispike.export.nir.write import to_graph, write, write_graph
 
@@ -12,10 +14,13 @@ __all__ = [
     "CTSN",
     "CTSNInput",
     "CTSNReadout",
+    "Convention",
     "DilatedSumPool2d",
     "Unflatten",
-    "from_own",
+    "conventions",
+    "from_graph",
     "read",
+    "read_network",
     "register",
     "to_graph",
     "write",

@@ -241,7 +241,7 @@ def ctsn(neuron: Neuron | FixedPointNeuron, shape: Shape) -> CTSN:
 
 def _takes(neuron: Neuron, incoming: tuple[Connection, ...]) -> bool:
     """Whether the first operator into a population can carry its bias, and give it back."""
-    if not incoming:
+    if not incoming or np.any(neuron.k):  # it would enter the synaptic current
         return False
     operator, shape = incoming[0].operator, neuron.bias.shape
     if isinstance(operator, Conv2d):
