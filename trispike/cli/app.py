@@ -45,11 +45,19 @@ def _main(
     """Ternary spiking networks from a PyTorch checkpoint to a Loihi-style deployment."""
 
 
-for command in (convert, quantize, inspect, simulate, estimate, verify, export, demo, doctor):
-    app.command()(command)
-
-
-app.command("import")(import_)
+for command in (
+    convert,
+    quantize,
+    inspect,
+    simulate,
+    estimate,
+    verify,
+    export,
+    import_,
+    demo,
+    doctor,
+):
+    app.command(command.__name__.strip("_"))(command)
 
 
 def main() -> None:

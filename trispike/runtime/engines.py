@@ -10,6 +10,7 @@ from trispike.errors import InvalidSettingError
 from trispike.network import Network
 from trispike.runtime.engine import Engine
 from trispike.runtime.lava_engine import LavaEngine
+from trispike.runtime.nir_engine import NirEngine
 from trispike.runtime.onnx_engine import OnnxEngine
 from trispike.runtime.reference import ReferenceEngine
 
@@ -17,6 +18,7 @@ ENGINES: dict[str, Callable[..., Engine]] = {
     ReferenceEngine.name: ReferenceEngine,
     LavaEngine.name: LavaEngine,
     OnnxEngine.name: OnnxEngine,
+    NirEngine.name: NirEngine,
 }
 """The reference first: it defines what the others have to equal."""
 
@@ -24,6 +26,7 @@ _PACKAGES = {
     ReferenceEngine.name: "numpy",
     LavaEngine.name: "lava-nc",
     OnnxEngine.name: "onnxruntime",
+    NirEngine.name: "nir",
 }
 
 
