@@ -89,7 +89,7 @@ def test_saturation_counts_or_stops(run, refused, files):
     [
         ({"x": np.zeros((2, 9))}, "data: got an array of shape (2, 9) and dtype float64; expected"),
         ({"x": np.zeros(10)}, "data: got an array of shape (10,)"),
-        ({"x": np.zeros((2, 10), complex)}, "dtype complex128"),
+        ({"x": np.zeros((2, 10), complex)}, "got x of shape (2, 10) and dtype complex128"),
         ({"x": np.full((1, 10), np.inf)}, "data: got 10 values that are NaN or infinite"),
         ({"x": np.zeros((2, 10)), "y": [0, 3]}, "labels: got values from 0 to 3; expected 2 integ"),
         ({"x": np.zeros((2, 10)), "y": [0, -1]}, "labels: got values from -1 to 0"),

@@ -28,13 +28,12 @@ from trispike.cli.convert import conversion_facts, load_module, print_conversion
 from trispike.cli.estimate import estimate_facts, print_estimate
 from trispike.cli.quantize import CALIBRATION_SAMPLES, print_quantization, quantization_facts
 from trispike.cli.simulate import print_result, result_facts, run_engine
-from trispike.cli.verify import compare_engines, print_certificate
+from trispike.cli.verify import certificate_facts, compare_engines, print_certificate
 from trispike.network import IntegerNetwork, Network, save
 from trispike.quantize import quantize as quantize_network
 from trispike.runtime.data import load_data
 from trispike.runtime.energy import estimate_energy, load_profile
 from trispike.runtime.engine import Result
-from trispike.runtime.verify import Certificate
 
 DEMO_ARCHITECTURE = "ctsn-resnet8"
 DEMO_STEPS = 4
@@ -89,24 +88,24 @@ class _Demo:
         float_result = run_engine("reference", network, self.test)
         integer, quantized = self._quantize(network)
         result = self._simulate(integer, float_result)
-        certificate = self._verify(integer)
-        estimated = self._estimate(result)
+        verified = self._verify(integer)
+        estimated = self._estimate(integer, result)
         assert result.accuracy is not None
         assert float_result.accuracy is not None
         return {
-            "ok": certificate.equal
+            "ok": verified["equal"]
             and converted["unexplained_mismatches"] == 0
             and result.accuracy >= float_result.accuracy - ALLOWED_LOSS,
             "accuracy": result.accuracy,
             "accuracy_float": float_result.accuracy,
             "unexplained_mismatches": converted["unexplained_mismatches"],
-            "equal": certificate.equal,
+            "equal": verified["equal"],
             "synaptic_operations": result.ledger.synaptic_operations,
             "energy_per_inference_joules": estimated["energy_per_inference_joules"],
             "convert": converted,
             "quantize": quantized,
-            "simulate": result_facts(result),
-            "verify": certificate.to_dict(),
+            "simulate": result_facts(result, integer, self.test),
+            "verify": verified,
             "estimate": estimated,
         }
 
@@ -156,7 +155,7 @@ class _Demo:
         if not self.quiet:
             print_quantization(quantization)
         return quantization.network, quantization_facts(
-            quantization, self.integer_path if self.kept else None
+            quantization, calibration, self.integer_path if self.kept else None
         )
 
     def _simulate(self, network: IntegerNetwork, float_result: Result) -> Result:
@@ -173,7 +172,7 @@ class _Demo:
             )
         return result
 
-    def _verify(self, network: IntegerNetwork) -> Certificate:
+    def _verify(self, network: IntegerNetwork) -> dict[str, Any]:
         self._title(
             "4. verify: the same network as Lava processes, bit for bit",
             f"verify {self.integer_path.name} --data digits --engines reference,lava "
@@ -183,9 +182,9 @@ class _Demo:
         certificate = compare_engines(network, given, ("reference", "lava"))
         if not self.quiet:
             print_certificate(certificate)
-        return certificate
+        return certificate_facts(certificate, given)
 
-    def _estimate(self, result: Result) -> dict[str, Any]:
+    def _estimate(self, network: IntegerNetwork, result: Result) -> dict[str, Any]:
         self._title(
             "5. estimate: what one inference costs",
             f"estimate {self.integer_path.name} --data digits --hardware loihi1",
@@ -193,4 +192,4 @@ class _Demo:
         priced = estimate_energy(result.ledger, load_profile("loihi1"))
         if not self.quiet:
             print_estimate(priced)
-        return estimate_facts(priced, result)
+        return estimate_facts(priced, result, network, self.test)

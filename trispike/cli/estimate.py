@@ -22,8 +22,8 @@ from trispike.cli.console import (
 )
 from trispike.cli.simulate import EngineOption, run_engine
 from trispike.errors import InvalidSettingError
-from trispike.network import digest, load
-from trispike.runtime.data import load_data
+from trispike.network import Network, digest, load
+from trispike.runtime.data import Data, load_data
 from trispike.runtime.energy import (
     COUNTED,
     Estimate,
@@ -69,18 +69,20 @@ def estimate(
     result = run_engine(engine, loaded, given)
     priced = estimate_energy(result.ledger, profile, assumptions)
     if as_json:
-        print_json(
-            {**estimate_facts(priced, result), "data": given.name, "network_sha256": digest(loaded)}
-        )
+        print_json(estimate_facts(priced, result, loaded, given))
     else:
         print_estimate(priced)
         out.print(f"accuracy on {given.name}: {percent(result.accuracy)}")
 
 
-def estimate_facts(priced: Estimate, result: Result) -> dict[str, Any]:
+def estimate_facts(
+    priced: Estimate, result: Result, network: Network, given: Data
+) -> dict[str, Any]:
     """What the command reports, as JSON values."""
     each = max(1, result.ledger.samples)
     return {
+        "network_sha256": digest(network),
+        "data": given.name,
         **priced.to_dict(),
         "accuracy": result.accuracy,
         "synaptic_operations": result.ledger.synaptic_operations,

@@ -23,7 +23,7 @@ from trispike.cli.console import (
 from trispike.network import digest, load, save
 from trispike.quantize import Granularity, Quantization
 from trispike.quantize import quantize as quantize_network
-from trispike.runtime.data import load_data
+from trispike.runtime.data import Data, load_data
 
 CALIBRATION_SAMPLES = 256
 
@@ -72,7 +72,7 @@ def quantize(
             state_shift=state_shift,
             progress=progress,
         )
-    facts = quantization_facts(quantization, output)
+    facts = quantization_facts(quantization, data, output)
     save(quantization.network, output)
     if as_json:
         print_json(facts)
@@ -81,10 +81,13 @@ def quantize(
         out.print(f"wrote {output}", soft_wrap=True)
 
 
-def quantization_facts(quantization: Quantization, output: Path | None) -> dict[str, Any]:
+def quantization_facts(
+    quantization: Quantization, calibration: Data, output: Path | None
+) -> dict[str, Any]:
     """What the command reports, as JSON values."""
     return {
         "output": None if output is None else str(output),
+        "data": calibration.name,
         "network_sha256": digest(quantization.network),
         **quantization.record.to_dict(),
     }

@@ -61,7 +61,7 @@ def simulate(
     given = load_data(data).first(samples)
     result = run_engine(engine, loaded, given, **options)
     if as_json:
-        print_json({**result_facts(result), "data": given.name, "network_sha256": digest(loaded)})
+        print_json(result_facts(result, loaded, given))
     else:
         print_result(result)
 
@@ -73,10 +73,12 @@ def run_engine(name: str, network: Network, given: Data, **options: Any) -> Resu
         return engine.run(given.x, given.y, progress=progress)
 
 
-def result_facts(result: Result) -> dict[str, Any]:
+def result_facts(result: Result, network: Network, given: Data) -> dict[str, Any]:
     """What the command reports, as JSON values."""
     ledger = result.ledger
     return {
+        "network_sha256": digest(network),
+        "data": given.name,
         "engine": result.engine,
         "samples": ledger.samples,
         "accuracy": result.accuracy,

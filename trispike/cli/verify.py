@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -48,7 +48,7 @@ def verify(
     given = load_data(data).first(samples)
     certificate = compare_engines(load(network), given, names)
     if as_json:
-        print_json({**certificate.to_dict(), "data": given.name})
+        print_json(certificate_facts(certificate, given))
     else:
         print_certificate(certificate)
     if not certificate.equal:
@@ -59,6 +59,11 @@ def compare_engines(network: Network, given: Data, engines: Sequence[str]) -> Ce
     """Compare engines, behind a progress bar."""
     with progress_bar("verifying", len(given.x) * len(engines)) as progress:
         return verify_engines(network, given.x, engines, progress=progress)
+
+
+def certificate_facts(certificate: Certificate, given: Data) -> dict[str, Any]:
+    """What the command reports, as JSON values."""
+    return {"data": given.name, **certificate.to_dict()}
 
 
 def print_certificate(certificate: Certificate) -> None:

@@ -139,12 +139,12 @@ def load_data(source: str) -> Data:
         )
     arrays = _arrays(path)
     x, y = arrays.get("x"), arrays.get("y")
-    if x is None or not x.ndim:
+    if x is None or not x.ndim or x.dtype.kind not in "biuf":
         names = ", ".join(sorted(arrays)) or "none"
         raise InvalidDataError(
             f"data '{source}'",
-            got=f"arrays {names}" if x is None else "a single number as x",
-            expected="an array x of samples, and optionally y",
+            got=f"arrays {names}" if x is None else f"x of shape {x.shape} and dtype {x.dtype}",
+            expected="an array x of samples, real numbers, and optionally y",
             fix="Save it with numpy.savez(path, x=inputs, y=labels).",
         )
     if y is not None and (y.shape != x.shape[:1] or y.dtype.kind not in "iu"):

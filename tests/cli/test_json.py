@@ -1,0 +1,165 @@
+"""docs/json.md has exactly the keys that the commands print, with their types."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.test_app import COMMANDS
+from trispike.export import Mismatch
+from trispike.runtime import ReferenceEngine, Result, engines
+from trispike.runtime.data import Data, load_data
+
+PAGE = (Path(__file__).parents[2] / "docs" / "json.md").read_text(encoding="utf-8")
+ROW = re.compile(r"^\| `([^`]+)` \| ([a-z ]+) \|[^|]*\|[^|]*\|$", re.MULTILINE)
+TYPES: dict[str, Any] = {
+    "string": lambda v: isinstance(v, str),
+    "integer": lambda v: type(v) is int,
+    "number": lambda v: type(v) in (int, float),
+    "boolean": lambda v: isinstance(v, bool),
+    "object": lambda v: isinstance(v, dict),
+    "integers": lambda v: isinstance(v, list) and all(type(n) is int for n in v),
+    "strings": lambda v: isinstance(v, list) and all(isinstance(n, str) for n in v),
+    "null": lambda v: v is None,
+}
+
+
+def documented(title: str) -> dict[str, tuple[str, ...]]:
+    """Key to types, of one section."""
+    (section,) = re.findall(rf"^## {title}\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
+    rows = {key: tuple(types.split(" or ")) for key, types in ROW.findall(section)}
+    assert len(rows) == section.count("\n| `") > 0, "a row that is not understood, or doubled"
+    return rows
+
+
+def leaves(value: Any, keys: dict[str, tuple[str, ...]], path: str = "") -> list[tuple[str, Any]]:
+    """What a value holds, under the keys of the page: names that stand for others put in."""
+    if path in keys or not isinstance(value, dict | list):
+        return [(path, value)]
+    if isinstance(value, list):
+        return [leaf for item in value for leaf in leaves(item, keys, f"{path}[]")]
+    start = f"{path}." if path else ""
+    wild = {m[0] for key in keys if (m := re.match(re.escape(start) + r"<\w+>", key))}
+    found = []
+    for name, item in value.items():
+        found += leaves(item, keys, next(iter(wild)) if wild else start + name)
+    return found
+
+
+def check(title: str, *objects: dict[str, Any]) -> None:
+    """The objects together have the documented keys, all of them and no others."""
+    keys = documented(title)
+    seen = set()
+    for value in objects:
+        for path, leaf in leaves(value, keys):
+            if leaf is None and any(key.startswith(f"{path}.") for key in keys):
+                continue  # an object that may be null
+            assert path in keys, f"{title}: {path} is not documented"
+            assert any(TYPES[kind](leaf) for kind in keys[path]), f"{title}: {path} is {leaf!r}"
+            seen.add(path)
+    assert set(keys) == seen
+
+
+def test_every_command_has_a_section():
+    titles = re.findall(r"^## trispike (\w+)$", PAGE, re.MULTILINE)
+    assert sorted(titles) == sorted(COMMANDS)
+
+
+def test_convert(run, files, tmp_path):
+    facts = run(
+        "convert", files.checkpoint, "--arch", "ctsn-resnet8", "--steps", 3, "-o",
+        tmp_path / "net.safetensors", "--json",
+    ).json  # fmt: skip
+    # No trained network has this by itself.
+    mismatch = Mismatch(
+        population="a", sample=0, step=1, neuron=(2, 3, 4), module_spike=0, network_spike=1,
+        distance=1e-12, explained=True,
+    )  # fmt: skip
+    facts["proof"]["mismatches"].append(json.loads(json.dumps(asdict(mismatch))))
+    check("trispike convert", facts)
+
+
+def test_quantize(run, files, tmp_path):
+    facts = run(
+        "quantize", files.float_network, "--calibration", files.data, "-o",
+        tmp_path / "net.safetensors", "--json",
+    ).json  # fmt: skip
+    check("trispike quantize", facts)
+
+
+def test_inspect(run, files):
+    check(
+        "trispike inspect",
+        run("inspect", files.integer_network, "--json").json,
+        run("inspect", files.float_network, "--json").json,
+    )
+
+
+def test_simulate(run, files):
+    check(
+        "trispike simulate",
+        run("simulate", files.integer_network, "--data", files.data, "--json").json,
+        run("simulate", files.float_network, "--data", files.data, "--json").json,
+    )
+
+
+def test_estimate(run, files):
+    command = ("estimate", files.integer_network, "--data", files.data, "--json")
+    assume = ("--assume", "graded_operation=1")
+    check("trispike estimate", run(*command).json, run(*command, *assume).json)
+
+
+def test_verify(run, files, monkeypatch):
+    class Other(ReferenceEngine):
+        def run(self, *args: Any, **kwargs: Any) -> Result:
+            result = super().run(*args, **kwargs)
+            result.records["second"]["s"][1, 2, 3] += 1
+            return replace(result, engine="other")
+
+    same = type("Same", (ReferenceEngine,), {})
+    for name, engine in (("other", Other), ("same", same)):
+        monkeypatch.setitem(engines.ENGINES, name, engine)
+        monkeypatch.setitem(engines._PACKAGES, name, "numpy")
+    command = ("verify", files.vectors, "--data", files.vectors_data, "--json", "--engines")
+    check(
+        "trispike verify",
+        run(*command, "reference,same").json,
+        run(*command, "reference,other").json,
+    )
+
+
+def test_export_and_import(run, files, tmp_path):
+    pytest.importorskip("nir", reason="NIR is not installed")
+    exchanged, back = tmp_path / "net.nir", tmp_path / "net.safetensors"
+    command = ("export", files.float_network, "--format", "nir", "-o", exchanged)
+    check("trispike export", run(*command, "--json").json)
+    check("trispike import", run("import", exchanged, "-o", back, "--json").json)
+
+
+def test_doctor(run):
+    check("trispike doctor", run("doctor", "--json").json)
+
+
+def test_demo(run, monkeypatch):
+    pytest.importorskip("lava", reason="Lava is not installed")
+
+    def few(source: str) -> Data:
+        return load_data(source).first(16)
+
+    monkeypatch.setattr("trispike.cli.demo.load_data", few)
+    facts = run("demo", "--samples", 2, "--json").json
+    check("trispike demo", facts)
+    for name in ("convert", "quantize", "simulate", "verify", "estimate"):
+        keys = documented(f"trispike {name}")
+        for path, leaf in leaves(facts[name], keys):
+            if leaf is not None:
+                assert path in keys, f"{name}: {path}"
+
+
+def test_errors(run):
+    check("Errors", run("simulate", "--json").json, run("demo", "--samples", "x", "--json").json)
