@@ -267,3 +267,58 @@ def test_published_widths(tmp_path, name, settings):
     assert_checkpoint_converts(
         tmp_path, name, plan=entry.plan, input_shape=entry.input_shape, samples=2, **settings
     )
+
+
+# --- and on to integers and Lava ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_architecture_has_an_integer_network(name):
+    """How well it agrees is for other tests; here it exists, fires, and never saturates."""
+    settings = {"amplitude": "channel"} if name.startswith("ternary") else {}
+    model = random_model(name, steps=2, **settings)
+    data = random_data(model, 2)
+    quantization = trispike.quantize(trispike.convert(model, data).network, data)
+    result = trispike.simulate(quantization.network, data, strict=True)
+    assert result.logits.dtype == np.int64
+    for population, counts in result.ledger.populations.items():
+        assert counts.spikes_positive.sum() > 0, population
+        assert counts.spikes_negative.sum() > 0, population
+        assert counts.saturations.sum() == 0, population
+
+
+SMALL: dict[str, tuple[str, Plan, dict[str, Any]]] = {
+    "SEW addition, real-valued shortcuts": (
+        "ctsn-sewresnet34",
+        ResNetPlan(stem="conv7x7", blocks=(1, 2), widths=(4, 8), downsample="conv", spike_sum=True),
+        {"steps": 3, "input_shape": (3, 32, 32)},
+    ),
+    "SEW addition, amplitudes": (
+        "ternary-spike-sewresnet34",
+        ResNetPlan(stem="conv7x7", blocks=(1, 2), widths=(4, 8), downsample="conv", spike_sum=True),
+        {"steps": 2, "input_shape": (3, 32, 32), "amplitude": "channel"},
+    ),
+    "pooled shortcuts, three convolutions in the stem": (
+        "ctsn-resnet20m",
+        ResNetPlan(stem="three-conv3x3", blocks=(1, 1), widths=(4, 8), downsample="pool"),
+        {"steps": 4, "input_shape": (3, 16, 16)},
+    ),
+    "frames, dynamic form": (
+        "ctsn-vggsnn",
+        VGGPlan(layout=(4, 8, "M", 8, "M"), global_pool=False),
+        {"steps": 4, "input_shape": (2, 12, 12), "form": "dynamic"},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SMALL)
+def test_lava_equals_the_reference(case):
+    pytest.importorskip("lava", reason="Lava is not installed")
+    name, plan, settings = SMALL[case]
+    model = random_model(name, plan=plan, **settings)
+    data = random_data(model, 5)
+    network = trispike.quantize(assert_converts(model, data).network, data).network
+    certificate = trispike.verify(network, data, engines=("reference", "lava"))
+    assert certificate.equal
+    assert certificate.samples == 5
+    assert certificate.populations == len(network.populations)
