@@ -280,7 +280,8 @@ class Dense:
     def apply(self, x: Array) -> Array:
         """Operator on a batch: (N, ...) to (N, O), in int64 or float64."""
         dtype = _matmul_dtype(self.weight, x)
-        result = x.reshape(x.shape[0], -1).astype(dtype) @ self.weight.T.astype(dtype)
+        flat = x.reshape(len(x), self.weight.shape[1])
+        result = flat.astype(dtype) @ self.weight.T.astype(dtype)
         return result.astype(_result_dtype(self.weight, x), copy=False)
 
 
