@@ -8,6 +8,7 @@ from trispike.export.nir.conventions import Convention, conventions
 from trispike.export.nir.importer import from_graph, read_network
 from trispike.export.nir.nodes import CTSN, CTSNInput, CTSNReadout, DilatedSumPool2d, Unflatten
 from trispike.export.nir.registry import read, register
+from trispike.export.nir.standard import StandardExport, to_standard_graph, write_standard
 from trispike.export.nir.write import to_graph, write, write_graph
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "CTSNReadout",
     "Convention",
     "DilatedSumPool2d",
+    "StandardExport",
     "Unflatten",
     "conventions",
     "from_graph",
@@ -23,6 +25,8 @@ __all__ = [
     "read_network",
     "register",
     "to_graph",
+    "to_standard_graph",
     "write",
     "write_graph",
+    "write_standard",
 ]

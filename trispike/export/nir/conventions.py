@@ -79,6 +79,10 @@ class Convention:
     """Steps by which spikes leave late."""
     flatten_counts_batch: bool
     """Whether Flatten's dimensions count a batch axis."""
+    reads: Mapping[str, Any]
+    """What the tool's reader makes of what is None above."""
+    precision: str
+    """What the tool computes in."""
     refused: Mapping[str, str]
     """Node types that the tool reads as something else, and why."""
 
@@ -105,6 +109,16 @@ def conventions() -> dict[str, Convention]:
     """All conventions, by name."""
     text = resources.files("trispike.export.nir").joinpath("conventions.json").read_text("utf-8")
     return {name: Convention(name=name, **entry) for name, entry in json.loads(text).items()}
+
+
+def as_read(name: str | None, *, dt: float | None = None) -> Convention:
+    """A convention, where it is open, as the tool's own reader fills it in.
+
+    Raises:
+        InvalidSettingError: An unknown name, or no dt is known.
+    """
+    settings = conventions()[name].reads if name in conventions() else None
+    return convention(name, dt=dt, settings=settings)
 
 
 def convention(

@@ -171,8 +171,8 @@ class _Parts:
         bias = self._bias(connection)
         operator = connection.operator
         if isinstance(operator, Dense) and len(shape) > 1:
-            chain.append((f"{label}:flatten", _flatten(shape)))
-        chain.append((label, _operator(operator, shape, bias)))
+            chain.append((f"{label}:flatten", flatten_node(shape)))
+        chain.append((label, operator_node(operator, shape, bias)))
         shape = operator.output_shape(shape)
         if connection.exponent:
             scale = np.full(shape, 1 << connection.exponent, dtype=np.int64)
@@ -185,7 +185,7 @@ class _Parts:
         )
         if shape != wanted:
             reshape = (
-                _flatten(shape)
+                flatten_node(shape)
                 if len(wanted) == 1
                 else Unflatten(format_version=FORMAT_VERSION, shape=np.array(wanted))
             )
@@ -266,17 +266,22 @@ def _pool(pool: SumPool, shape: Shape, pooled: Shape) -> Any:
     )
 
 
-def _flatten(shape: Shape) -> Any:
+def flatten_node(shape: Shape) -> Any:
+    """Row-major (C, H, W) to (N,)."""
     return nir.Flatten(input_type={"input": np.array(shape)}, start_dim=0, end_dim=-1)
 
 
-def _operator(operator: Conv2d | Dense | Identity, shape: Shape, bias: Array | None) -> Any:
+def operator_node(operator: Conv2d | Dense | Identity, shape: Shape, bias: Array | None) -> Any:
+    """An operator on values of a shape; the bias may be one number, or one per channel."""
     weight = np.array(operator.weight)
     if isinstance(operator, Identity):
         return nir.Scale(scale=full(weight, shape))
+    outputs = weight.shape[0]
+    flat = np.zeros(outputs, dtype=weight.dtype)
+    if bias is not None:
+        flat = np.array(np.broadcast_to(np.reshape(bias, -1), outputs))
     if isinstance(operator, Dense):
-        return nir.Linear(weight=weight) if bias is None else nir.Affine(weight, np.array(bias))
-    zeros = np.zeros(weight.shape[0], dtype=weight.dtype if bias is None else bias.dtype)
+        return nir.Linear(weight=weight) if bias is None else nir.Affine(weight, flat)
     return nir.Conv2d(
         input_shape=shape[1:],
         weight=weight,
@@ -284,5 +289,5 @@ def _operator(operator: Conv2d | Dense | Identity, shape: Shape, bias: Array | N
         padding=operator.padding,
         dilation=operator.dilation,
         groups=operator.groups,
-        bias=zeros if bias is None else np.array(bias.reshape(-1)),
+        bias=flat,
     )
