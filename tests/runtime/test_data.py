@@ -155,7 +155,7 @@ def test_a_type_that_numpy_does_not_have(tmp_path):
     save_file({"x": torch.zeros(2, 3, dtype=torch.bfloat16)}, tmp_path / "data.safetensors")
     # With ml_dtypes, which other packages bring, NumPy has it, but computes with nothing of it.
     with pytest.raises(
-        (FileFormatError, InvalidDataError), match="unreadable content|dtype bfloat16"
+        (FileFormatError, InvalidDataError), match=r"unreadable content|dtype bfloat16"
     ):
         load_data(str(tmp_path / "data.safetensors"))
 
