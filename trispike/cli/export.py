@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from trispike.cli.console import (
+    FAILED,
     DebugFlag,
     JsonFlag,
     NetworkArgument,
@@ -18,9 +19,14 @@ from trispike.cli.console import (
     out,
     print_json,
     print_note,
+    stage,
 )
 from trispike.errors import InvalidSettingError
 from trispike.network import Network, digest, load
+from trispike.runtime.data import Data, load_data
+
+ONNX_SAMPLES = 8
+"""Samples that an ONNX file is run on, unless more are asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +48,44 @@ def _write_nir(network: Network, path: Path, **options: Any) -> dict[str, Any]:
     return {"notes": []}
 
 
+def _write_onnx(
+    network: Network,
+    path: Path,
+    *,
+    form: str = "sequence",
+    carrier: str = "float32",
+    data: str | None = None,
+    samples: int = ONNX_SAMPLES,
+) -> dict[str, Any]:
+    from trispike.export.onnx import write
+    from trispike.runtime.onnx_engine import check_onnxruntime
+    from trispike.runtime.onnx_file import check_file, random_data
+
+    check_onnxruntime()  # before the work, because the file is run in it
+    given = Data(random_data(network, samples), None, "random inputs")
+    if data is not None:
+        given = load_data(data).first(samples)
+    with stage("writing"):
+        files = write(network, path, form=form, carrier=carrier)
+    with stage("running the file in onnxruntime"):
+        check = check_file(network, path, given.x)
+    ties = f", {check.spike_ties} spikes on a threshold apart" if check.spike_ties else ""
+    relation = "equals" if check.equal else "DIFFERS FROM"
+    note = (
+        f"onnxruntime {relation} the reference engine on {check.samples} samples ({given.name}): "
+        f"{check.values_compared:,} values compared{ties}"
+    )
+    return {
+        **check.to_dict(),
+        "files": [str(file) for file in files],
+        "data": given.name,
+        "notes": [note],
+    }
+
+
 FORMATS: dict[str, Format] = {
     "nir": Format(write=_write_nir, options=("dt",)),
+    "onnx": Format(write=_write_onnx, options=("form", "carrier", "data", "samples")),
 }
 """By the name that --format takes."""
 
@@ -64,6 +106,34 @@ def export(
             help="nir: duration of a time step, in the unit of the time constants; default: 1.",
         ),
     ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORM",
+            help="onnx: step (one time step, states in and out), sequence (a loop over any number "
+            "of steps) or unrolled (a fixed number); default: sequence.",
+        ),
+    ] = None,
+    carrier: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TYPE",
+            help="onnx: what spikes travel in: float32, int8 (integer networks), float64 (float "
+            "networks); default: float32.",
+        ),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="onnx: run the file on these and compare: digits, digits:train, or an .npz, .npy "
+            "or .safetensors file with x; default: random inputs.",
+        ),
+    ] = None,
+    samples: Annotated[
+        int | None,
+        typer.Option(min=1, help=f"onnx: run so many samples; default: {ONNX_SAMPLES}."),
+    ] = None,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
@@ -76,7 +146,8 @@ def export(
             fix="Choose one of these.",
         )
     checked_output(output, network)
-    given = {name: value for name, value in {"dt": dt}.items() if value is not None}
+    options = {"dt": dt, "form": form, "carrier": carrier, "data": data, "samples": samples}
+    given = {name: value for name, value in options.items() if value is not None}
     for name in given:
         if name not in FORMATS[format_].options:
             raise InvalidSettingError(
@@ -100,6 +171,8 @@ def export(
         for note in facts["notes"]:
             print_note(note)
         out.print(f"wrote {output} ({facts['bytes']:,} bytes)", soft_wrap=True)
+    if not facts.get("equal", True):
+        raise typer.Exit(FAILED)
 
 
 def _formats_with(option: str) -> str:

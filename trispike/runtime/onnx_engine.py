@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -112,7 +112,7 @@ class OnnxEngine:
         session = self._session(wanted)
         counter = LedgerCounter(network)
         number = np.int64 if network.kind == "integer" else np.float64
-        step_logits = np.zeros((samples, network.steps, network.readout.classes), number)
+        step_logits: Array = np.zeros((samples, network.steps, network.readout.classes), number)
         records = {
             name: {t: _empty(network, name, t, samples) for t in traces}
             for name, traces in wanted.items()
@@ -146,21 +146,12 @@ class OnnxEngine:
         if key not in self._sessions:
             observe = {name: ("counts", *wanted.get(name, ())) for name in self.network.populations}
             model = self._build(self.network, "sequence", self.carrier, observe=observe)
-            self._sessions[key] = _open(_serialized(model), self.threads)
+            self._sessions[key] = open_session(_serialized(model), self.threads)
         return self._sessions[key]
 
     def _values(self, session: InferenceSession, encoded: Array) -> dict[str, Array]:
         names = [output.name for output in session.get_outputs()]
-        try:
-            values = session.run(names, {"x": encoded.astype(self.carrier, copy=False)})
-        except Exception as error:  # noqa: BLE001 - onnxruntime's errors share no base class
-            raise EngineError(
-                "onnx engine",
-                got=f"{type(error).__name__}: {error}",
-                expected="onnxruntime to run the model that trispike made",
-                fix="Use fewer samples at once (batch_size), or report this with the network.",
-            ) from error
-        return dict(zip(names, values, strict=True))
+        return run_session(session, {"x": encoded.astype(self.carrier, copy=False)}, names)
 
     def _check(self, values: Mapping[str, Array]) -> None:
         if not self.strict:
@@ -194,8 +185,18 @@ def check_onnxruntime() -> None:
         ) from error
 
 
-def _open(model: bytes | str, threads: int | None) -> InferenceSession:
-    """A session for a model in memory, or in a file."""
+def open_session(model: bytes | str, threads: int | None = None) -> InferenceSession:
+    """A session on the CPU.
+
+    Args:
+        model: A model in memory, or the path of one that ``load_model`` has accepted.
+        threads: Threads of one operator; None: one per core.
+
+    Raises:
+        EngineError: onnxruntime refuses the model.
+        MissingDependencyError: onnxruntime is not installed.
+    """
+    check_onnxruntime()
     import onnxruntime  # noqa: PLC0415 - optional
 
     options = onnxruntime.SessionOptions()
@@ -203,7 +204,36 @@ def _open(model: bytes | str, threads: int | None) -> InferenceSession:
     options.use_deterministic_compute = True
     options.inter_op_num_threads = 1
     options.intra_op_num_threads = threads or 0
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    # Waiting threads that spin take the cores from whatever else runs; it can cost 4x the time.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors share no base class
+        raise _failed(error) from error
+
+
+def run_session(
+    session: InferenceSession, feeds: Mapping[str, Array], names: Sequence[str]
+) -> dict[str, Array]:
+    """Outputs of a session by name.
+
+    Raises:
+        EngineError: onnxruntime failed.
+    """
+    try:
+        values = session.run(list(names), dict(feeds))
+    except Exception as error:  # onnxruntime's errors share no base class
+        raise _failed(error) from error
+    return dict(zip(names, values, strict=True))
+
+
+def _failed(error: Exception) -> EngineError:
+    return EngineError(
+        "onnxruntime",
+        got=f"{type(error).__name__}: {error}",
+        expected="a model that it runs",
+        fix="Use fewer samples at once if the memory is full; else report this with the network.",
+    )
 
 
 def _serialized(model: ModelProto) -> bytes:
@@ -230,23 +260,30 @@ def _count(
 ) -> None:
     """Count what happened in one batch."""
     counter.add_samples(len(encoded))
-    delivered = {network.input.name: _payloads(network, encoded)}
+    delivered: dict[str, tuple[Array, Array | None]] = {
+        network.input.name: _payloads(network, encoded)
+    }
     for name in network.populations:
-        fired = values[f"{name}.fired"].astype(np.int64)
-        delivered[name] = (fired, None)
-        spikes = fired.reshape(network.steps, -1).sum(axis=1)
-        net = values[f"{name}.net"].astype(np.int64).reshape(network.steps, -1).sum(axis=1)
+        delivered[name] = (values[f"{name}.fired"], None)
+        spikes, net, with_input = (
+            values[f"{name}.{what}"].reshape(network.steps, -1).sum(axis=1, dtype=np.int64)
+            for what in ("fired", "net", "inputs")
+        )
         counter.add_events(
             name,
             positive=(spikes + net) // 2,
             negative=(spikes - net) // 2,
-            with_input=values[f"{name}.inputs"],
+            with_input=with_input,
             saturations=values[f"{name}.saturations"],
         )
     for label, connection in network.labelled():
         for source in connection.sources:
-            ternary, graded = (_late(counts, connection.delay) for counts in delivered[source])
-            counter.add_deliveries(label, ternary, graded)  # type: ignore[arg-type]
+            ternary, graded = delivered[source]
+            counter.add_deliveries(
+                label,
+                _late(ternary, connection.delay),
+                None if graded is None else _late(graded, connection.delay),
+            )
 
 
 def _payloads(network: Network, encoded: Array) -> tuple[Array, Array]:
@@ -259,9 +296,9 @@ def _payloads(network: Network, encoded: Array) -> tuple[Array, Array]:
     return first, second
 
 
-def _late(counts: Array | None, delay: int) -> Array | None:
+def _late(counts: Array, delay: int) -> Array:
     """Counts as they arrive after a delay, silence at first."""
-    if counts is None or not delay:
+    if not delay:
         return counts
     late = np.zeros_like(counts)
     late[delay:] = counts[: max(0, len(counts) - delay)]

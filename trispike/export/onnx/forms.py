@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -12,7 +12,7 @@ from onnx import helper
 
 from trispike.export.onnx.neurons import Functions
 from trispike.export.onnx.nodes import Constants, Names, Nodes, element_type
-from trispike.export.onnx.numbers import INT8, INT32, INT64, DType, Numbers, Value
+from trispike.export.onnx.numbers import INT8, INT32, INT64, DType, Numbers
 from trispike.export.onnx.step import LOGITS, StateTensor, StepBuilder
 from trispike.network import Network
 from trispike.network.connection import Shape
@@ -101,14 +101,11 @@ def _step(builder: StepBuilder, names: Names, constants: Constants) -> Parts:
         for output, name in zip(outputs, network.order, strict=True)
     ]
     logits = _info(STEP_LOGITS, numbers.logits, ("N", network.readout.classes))
+    x = _info(INPUT, numbers.payload, ("N", *network.input.shape))
     graph = helper.make_graph(
         nodes.nodes,
         "step",
-        [
-            _info(INPUT, numbers.payload, ("N", *network.input.shape)),
-            _info(TIME, INT64, ()),
-            *tensors,
-        ],
+        [x, _info(TIME, INT64, ()), *tensors],
         [logits, *spikes, _info(TIME + NEXT, INT64, ()), *after],
     )
     return Parts(graph, [], states)
@@ -162,10 +159,10 @@ def _sequence(builder: StepBuilder, names: Names, constants: Constants) -> Parts
     weight = names.fresh("step/time_weight")
     frame = INPUT if static else names.fresh("step/x")
     step = builder.add(inside, frame, held, weight, hoisted)
-    # An output of a loop body has to be a tensor of its own, made in the body.
-    after = [inside.op("Identity", step.states[s.name], name=f"{s.name}{NEXT}") for s in states]
     scanned = {STEP_LOGITS: step.step_logits, **step.observed}
-    collected = [inside.op("Identity", t, name=f"{key}.now") for key, t in scanned.items()]
+    wanted = [*(step.states[s.name] for s in states), *scanned.values()]
+    results = _own_tensors(inside, wanted)
+    after, collected = results[: len(states)], results[len(states) :]
     weight_info = _info(weight, numbers.logits, ())
     frame_info = [] if static else [_info(frame, numbers.payload, ("N", *network.input.shape))]
     shapes = _observed_shapes(builder, scanned)
@@ -220,6 +217,17 @@ FORMS: dict[str, Callable[[StepBuilder, Names, Constants], Parts]] = {
 }
 
 
+def _own_tensors(nodes: Nodes, wanted: Sequence[str]) -> list[str]:
+    """Outputs of a loop body: tensors that it makes itself, each put out once."""
+    own, seen = nodes.outputs(), set[str]()
+    result = []
+    for tensor in wanted:
+        fresh = tensor in own and tensor not in seen
+        seen.add(tensor)
+        result.append(tensor if fresh else nodes.op("Identity", tensor, name="kept"))
+    return result
+
+
 def _observed_shapes(
     builder: StepBuilder, scanned: Mapping[str, str]
 ) -> dict[str, tuple[DType, tuple[Dimension, ...]]]:
@@ -230,11 +238,10 @@ def _observed_shapes(
     }
     for key in scanned:
         name, _, what = key.rpartition(".")
-        if what in ("saturations", "inputs"):
+        if what == "saturations":
             shapes[key] = (INT64, ())
-        elif what in ("fired", "net"):
-            counted = INT32 if numbers.payload == INT8 else numbers.payload
-            shapes[key] = (counted, network.populations[name].shape)
+        elif what in ("inputs", "fired", "net"):
+            shapes[key] = (INT32, network.populations[name].shape)
         elif key != STEP_LOGITS:
             wide = INT64 if numbers.integer else numbers.payload
             dtype = INT8 if what == "s" else wide

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 from collections.abc import Collection, Mapping
 from typing import Any, get_args
@@ -105,6 +106,7 @@ def check(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _version() -> str:
-    from trispike import __version__  # noqa: PLC0415 - the package is complete only later
-
-    return __version__
+    try:
+        return importlib.metadata.version("trispike")
+    except importlib.metadata.PackageNotFoundError:  # run from its sources
+        return "unknown"

@@ -22,6 +22,9 @@ from trispike.network.summary import neuron_kind
 STATES = ("i", "c", "v", "fired")
 """What a neuron may keep from step to step, in the order in which functions take it."""
 
+RETENTION = ("k", "a_pos", "a_neg", "b_pos", "b_neg")
+"""Parameters that are fractions."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Structure:
@@ -145,11 +148,11 @@ def parameter_values(
     values: dict[str, tuple[Array, DType]] = {}
     for name in structure.parameters:
         if name == "gain":
-            value = np.asarray(1 << neuron.state_shift)  # type: ignore[union-attr]
+            value = np.asarray(1 << getattr(neuron, "state_shift", 0))
+        elif structure.state_bits and structure.dtype == FLOAT64 and name in RETENTION:
+            value = getattr(neuron, name) / DECAY_ONE
         else:
             value = getattr(neuron, name)
-        if structure.state_bits is not None and structure.dtype == FLOAT64 and name[0] in "abk":
-            value = value if name == "bias" else value / DECAY_ONE
         values[name] = (value, structure.dtype)
     return values
 
@@ -174,15 +177,20 @@ class Functions:
 def _function(name: str, structure: Structure) -> onnx.FunctionProto:
     names = Names()
     inputs = [names.fresh(n) for n in ("x", *structure.states, *structure.parameters)]
+    for output in structure.outputs:
+        names.fresh(output)
     body = _Update(Nodes(names), structure)
     results = body.run()
-    # Outputs of a function are names of its tensors: give each the name it is known by.
-    renamed = [body.nodes.op("Identity", results[o], name=o) for o in structure.outputs]
+    body.nodes.rename({results[o]: o for o in reversed(structure.outputs)})
+    for output in structure.outputs:
+        if output not in body.nodes.outputs():  # two outputs are one tensor
+            twin = next(o for o in structure.outputs if results[o] == results[output])
+            body.nodes.nodes.append(helper.make_node("Identity", [twin], [output]))
     return helper.make_function(
         DOMAIN,
         name,
         inputs,
-        renamed,
+        structure.outputs,
         body.nodes.nodes,
         [helper.make_opsetid("", OPSET)],
         doc_string=f"{structure.words}; one time step of a population.",
@@ -298,12 +306,29 @@ class _Update:
     def _saturate(self, z: str, name: str) -> str:
         if not self.integer:
             return z
-        op, limit = self.nodes.op, state_limit(self.s.state_bits or 0)
+        limit = state_limit(self.s.state_bits or 0)
+        low, high = self._number(-limit), self._number(limit)
         if self.s.observed:
-            too_large = op("Greater", op("Abs", z, name="z"), self._number(limit), name="z")
-            counted = op("Cast", too_large, name="z", to=element_type(INT64))
-            self.counts.append(op("ReduceSum", counted, name=f"{name}_clipped", keepdims=0))
-        return op("Clip", z, self._number(-limit), self._number(limit), name=f"{name}_in_range")
+            self.counts.append(self._clipped(z, low, high, name))
+        return self.nodes.op("Clip", z, low, high, name=f"{name}_in_range")
+
+    def _clipped(self, z: str, low: str, high: str, name: str) -> str:
+        """How many values lie outside of the range; counted only if the extremes do."""
+        op = self.nodes.op
+        above = op("Greater", op("ReduceMax", z, name="z", keepdims=0), high, name="z")
+        below = op("Less", op("ReduceMin", z, name="z", keepdims=0), low, name="z")
+        some, none = Nodes(self.nodes.names), Nodes(self.nodes.names)
+        outside = some.op("Greater", some.op("Abs", z, name="z"), high, name="outside")
+        ones = some.op("Cast", outside, name="ones", to=element_type(INT64))
+        some.op("ReduceSum", ones, name=f"{name}_clipped", keepdims=0)
+        none.constant(0, INT64, f"{name}_unclipped")
+        return op(
+            "If",
+            op("Or", above, below, name="z"),
+            name=f"{name}_count",
+            then_branch=some.scalar_graph(f"{name}_some"),
+            else_branch=none.scalar_graph(f"{name}_none"),
+        )
 
     def _saturations(self) -> str:
         total = self._number(0, INT64)
@@ -337,7 +362,8 @@ class _Update:
             return v
         zero = self._number(0, s.payload)
         if s.reset == "zero":
-            return op("Where", self._silent(spikes), v, self._number(0), name="after")
+            kept = op("Cast", self._silent(spikes), name="kept", to=element_type(s.dtype))
+            return op("Mul", v, kept, name="after")  # faster than Where
         up = op("Greater", spikes, zero, name="fires_up")
         after = op("Where", up, op("Sub", v, "th_pos", name="z"), v, name="after")
         if s.binary:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -108,10 +108,21 @@ class Nodes:
 
     def cast(self, name: str, dtype: DType) -> str:
         """Convert a tensor."""
-        return self.op(
-            "Cast", name, name=f"{_bare(name, self.prefix)}.{dtype}", to=element_type(dtype)
-        )
+        label = f"{name.removeprefix(self.prefix)}.{dtype}"
+        return self.op("Cast", name, name=label, to=element_type(dtype))
 
+    def outputs(self) -> set[str]:
+        """Names of all tensors that the nodes make."""
+        return {output for node in self.nodes for output in node.output}
 
-def _bare(name: str, prefix: str) -> str:
-    return name.removeprefix(prefix)
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Give tensors that the nodes make other names; loop bodies and branches are not asked."""
+        for node in self.nodes:
+            for field in (node.input, node.output):
+                for n, name in enumerate(field):
+                    field[n] = names.get(name, name)
+
+    def scalar_graph(self, name: str) -> onnx.GraphProto:
+        """A branch that yields what the last node made: one integer."""
+        result = helper.make_tensor_value_info(self.nodes[-1].output[0], onnx.TensorProto.INT64, [])
+        return helper.make_graph(self.nodes, name, [], [result])

@@ -18,7 +18,6 @@ from trispike.export.onnx.neurons import (
 )
 from trispike.export.onnx.nodes import Nodes, element_type
 from trispike.export.onnx.numbers import (
-    BOOL,
     INT8,
     INT32,
     INT64,
@@ -61,8 +60,8 @@ class StepOutputs:
     spikes: dict[str, str] = field(default_factory=dict)
     """By population: (N, *shape)."""
     observed: dict[str, str] = field(default_factory=dict)
-    """``population.i``, ``.c``, ``.v``, ``.s``, (N, *shape); and, over the batch, the scalars
-    ``.saturations`` and ``.inputs``, and ``.fired`` and ``.net``, (*shape)."""
+    """``population.i``, ``.c``, ``.v``, ``.s``, (N, *shape); and, over the batch, the scalar
+    ``.saturations``, and ``.inputs``, ``.fired`` and ``.net``, (*shape)."""
 
 
 class StepBuilder:
@@ -276,21 +275,21 @@ class StepBuilder:
     def _counted(
         self, nodes: Nodes, name: str, current: Value, spikes: str, out: StepOutputs
     ) -> None:
-        """Over the batch: neurons that received something, and per neuron its spikes."""
-        present = nodes.op("Cast", current.name, name=f"{name}.present", to=element_type(BOOL))
-        counted = nodes.op("Cast", present, name=f"{name}.present", to=element_type(INT64))
-        total = nodes.op("ReduceSum", counted, name=f"{name}.inputs", keepdims=0)
-        out.observed[f"{name}.inputs"] = total
+        """Per neuron, over the batch: how often it received something, and its spikes."""
         batch = nodes.constant([0], INT64, "axis_0")
+        # Bytes cannot be added everywhere, and 64-bit integers are slow.
         if self.numbers.payload == INT8:
             spikes = nodes.cast(spikes, INT32)
+        if current.dtype == INT8:
+            current = self._currents(nodes).cast(current, INT32)
+        present = nodes.op("Abs", current.name, name=f"{name}.amount")
         for what, values in (
+            ("inputs", nodes.op("Sign", present, name=f"{name}.present")),
             ("fired", nodes.op("Abs", spikes, name=f"{name}.magnitude")),
             ("net", spikes),
         ):
-            out.observed[f"{name}.{what}"] = nodes.op(
-                "ReduceSum", values, batch, name=f"{name}.{what}", keepdims=0
-            )
+            total = nodes.op("ReduceSum", values, batch, name=f"{name}.{what}", keepdims=0)
+            out.observed[f"{name}.{what}"] = nodes.cast(total, INT32)
 
     def _readout(
         self,
