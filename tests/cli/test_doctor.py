@@ -14,10 +14,8 @@ def versions(monkeypatch):
     """Says which versions are installed: all that are required, but for what is given."""
 
     def install(**other: str | None) -> None:
-        found: dict[str, str | None] = {
-            "numpy": "1.26.4", "safetensors": "0.5", "torch": "2.6", "lava-nc": "0.10.0",
-            "scikit-learn": "1.6",
-        }  # fmt: skip
+        found: dict[str, str | None] = dict.fromkeys((r.package for r in REQUIREMENTS), "1.26.4")
+        found["lava-nc"] = "0.10.0"
         found |= {name.replace("_", "-"): version for name, version in other.items()}
 
         def version(name: str) -> str:
@@ -51,6 +49,8 @@ def test_everything_is_there(versions, run):
     ("package", "fix"),
     [
         ("torch", "pip install 'trispike[torch]'"),
+        ("onnxruntime", "pip install 'trispike[onnx]'"),
+        ("nir", "pip install 'trispike[nir]'"),
         ("scikit-learn", "pip install scikit-learn"),
         ("lava-nc", " && ".join(install_commands())),
     ],

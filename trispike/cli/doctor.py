@@ -49,8 +49,11 @@ class Finding:
 REQUIREMENTS = (
     Requirement("numpy", "everything", "pip install 'numpy<2'", optional=False),
     Requirement("safetensors", "network files", "pip install safetensors", optional=False),
-    Requirement("torch", "convert", "pip install 'trispike[torch]'"),
-    Requirement("lava-nc", "simulate and verify --engine lava", ""),
+    Requirement("torch", "convert, demo", "pip install 'trispike[torch]'"),
+    Requirement("lava-nc", "engine lava, demo", ""),
+    Requirement("onnx", "export --format onnx, engine onnx", "pip install 'trispike[onnx]'"),
+    Requirement("onnxruntime", "engine onnx", "pip install 'trispike[onnx]'"),
+    Requirement("nir", "import, export --format nir, engine nir", "pip install 'trispike[nir]'"),
     Requirement("scikit-learn", "the digits data set, demo", "pip install scikit-learn"),
 )
 
