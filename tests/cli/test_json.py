@@ -136,8 +136,13 @@ def test_verify(run, files, monkeypatch):
 def test_export_and_import(run, files, tmp_path):
     pytest.importorskip("nir", reason="NIR is not installed")
     exchanged, back = tmp_path / "net.nir", tmp_path / "net.safetensors"
-    command = ("export", files.float_network, "--format", "nir", "-o", exchanged)
-    check("trispike export", run(*command, "--json").json)
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    command = ("export", files.float_network, "--json", "--format")
+    check(
+        "trispike export",
+        run(*command, "nir", "-o", exchanged).json,
+        run(*command, "onnx", "-o", tmp_path / "net.onnx").json,
+    )
     check("trispike import", run("import", exchanged, "-o", back, "--json").json)
 
 
