@@ -3,29 +3,84 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
 
 from trispike.cli.console import (
     DebugFlag,
     JsonFlag,
     NetworkArgument,
+    checked_output,
     command,
     out,
     print_json,
     print_note,
+    progress_bar,
     table,
 )
-from trispike.network import describe, load
+from trispike.errors import InvalidSettingError
+from trispike.network import Network, describe, load
+from trispike.network.files import whole_file
+from trispike.network.picture import draw
+from trispike.runtime.data import load_data
+from trispike.runtime.reference import ReferenceEngine
+
+RATE_SAMPLES = 16
+"""Samples from which firing rates are counted, unless more are asked for."""
 
 
 @command
-def inspect(network: NetworkArgument, as_json: JsonFlag = False, debug: DebugFlag = False) -> None:
-    """Show the populations, connections and provenance of a network."""
-    facts = describe(load(network))
+def inspect(
+    network: NetworkArgument,
+    graph: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the network to this SVG file.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATA",
+            help="With --graph: show the firing rates on these: digits, digits:train, or an .npz, "
+            ".npy or .safetensors file with x.",
+        ),
+    ] = None,
+    samples: Annotated[
+        int, typer.Option(min=1, help="With --data: use the first so many samples.")
+    ] = RATE_SAMPLES,
+    as_json: JsonFlag = False,
+    debug: DebugFlag = False,
+) -> None:
+    """Show the populations, connections and provenance of a network; --graph draws them."""
+    if data is not None and graph is None:
+        raise InvalidSettingError(
+            "--data",
+            got="no --graph",
+            expected="a picture to show the firing rates in",
+            fix="Add --graph FILE.svg, or use trispike simulate.",
+        )
+    if graph is not None:
+        checked_output(graph, network)
+    loaded = load(network)
+    facts = describe(loaded)
+    if graph is not None:
+        rates = None if data is None else _firing_rates(loaded, data, samples)
+        with whole_file(graph) as temporary:
+            temporary.write_text(draw(loaded, rates), encoding="utf-8")
+        facts |= {"graph": str(graph), "firing_rates": rates}
     if as_json:
         print_json(facts)
     else:
         print_description(facts)
+        if graph is not None:
+            out.print(f"wrote {graph}", soft_wrap=True)
+
+
+def _firing_rates(network: Network, data: str, samples: int) -> dict[str, float]:
+    given = load_data(data).first(samples)
+    with progress_bar("counting spikes", len(given.x)) as progress:
+        ledger = ReferenceEngine(network).run(given.x, progress=progress).ledger
+    return {name: ledger.firing_rate(name) for name in network.populations}
 
 
 def print_description(facts: dict[str, Any]) -> None:
