@@ -46,6 +46,28 @@ def shapes_unpacked(s: Any, x: Tensor) -> Tensor:
     return s.fc(y.reshape(steps * samples, -1)).view(steps, samples, 5).mean(dim=0)
 
 
+def per_step(layer: nn.Module, x: Tensor) -> Tensor:
+    """The container of TET, PSN and others, which puts a shape together as a list."""
+    shape = [x.shape[0], x.shape[1]]
+    y = layer(x.flatten(0, 1).contiguous())
+    shape.extend(y.shape[1:])
+    z: Tensor = y.view(shape)
+    return z
+
+
+def decided_by_shapes(s: Any, x: Tensor) -> Tensor:
+    """Branches, loops and checks that depend on shapes only."""
+    assert x.shape[1:] == (1, 6, 5)
+    if x.dim() == 4 and len(x) == x.size(0):
+        x = x[(None,) * (x.ndim - 3)].expand(T, *x.shape)
+    y = per_step(s.conv, x) if x.shape[0] > T else s.neuron(per_step(s.conv, x))
+    for _ in range(y.dim() - 3):
+        y = y.flatten(-2)
+    y = y.to(device=x.device, dtype=x.dtype).reshape(T, -1, *y.shape[2:])
+    logits: Tensor = s.fc(y).mean(0)
+    return logits
+
+
 STATIC = {
     "time first, repeated before the convolution": merged_first,
     "time first, repeated after the convolution": lambda s, x: read(
@@ -67,6 +89,8 @@ STATIC = {
     ),
     "tiled": lambda s, x: read(s, s.neuron(s.conv(x)[None].tile(T, 1, 1, 1, 1))),
     "shapes unpacked": shapes_unpacked,
+    "shapes as lists": lambda s, x: read(s, s.neuron(per_step(s.conv, repeated(x)))),
+    "decided by shapes": decided_by_shapes,
     "sizes asked for": lambda s, x: read(
         s,
         s.neuron(s.conv(x).view(1, x.size(0), x.size(1) * 3, 6, x.shape[-1]).repeat(T, 1, 1, 1, 1)),
@@ -390,6 +414,14 @@ LAYERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "a constant per channel": (
         lambda s, y: y * s.a.bias.view(3, 1, 1) + s.a.weight.view(1, 3, 1, 1),
         {"a": nn.BatchNorm2d(3)},
+    ),
+    "constants on the left": (
+        lambda s, y: s.a.value + s.a.value * y - s.a.value - (s.a.value - y) * s.a.value.exp(),
+        {"a": Constant(3, 1, 1)},
+    ),
+    "a constant that is decided by its values": (
+        lambda s, y: y * (s.a.value if s.a.value.sum() > 1e9 else s.b(s.a.value)),
+        {"a": Constant(3, 1, 1), "b": nn.Sigmoid()},
     ),
     "a constant per position": (lambda s, y: y * s.a.value + s.a.value, {"a": Constant(3, 6, 5)}),
     "a constant per flattened feature": (

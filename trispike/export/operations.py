@@ -1,9 +1,8 @@
 """The functions of torch and methods of tensors that fold, by name.
 
-Each takes the name for messages and then what PyTorch's own takes, under PyTorch's names, and
-returns a signal, or a plain value where the shape of a signal is asked for. An argument that is
-not listed here is refused, and so are numbers that do not fit: by TypeError, ValueError or
-IndexError, which the caller turns into an error that names the place.
+Each takes the name for messages and then what PyTorch's own takes, under PyTorch's names. An
+argument that is not listed here is refused, and so are numbers that do not fit: by TypeError,
+ValueError or IndexError, which the caller turns into an error that names the place.
 """
 
 from __future__ import annotations
@@ -398,32 +397,6 @@ def _float(name: str, input: Signal) -> Signal:
 @_operation("type_as")
 def _type_as(name: str, input: Signal, other: Any) -> Signal:
     return _to(name, input, other)
-
-
-# --- questions ----------------------------------------------------------------------------------
-
-
-@_operation("getattr")
-def _getattr(name: str, input: Signal, attribute: str) -> Any:
-    answers = {
-        "shape": input.shape,
-        "ndim": len(input.axes),
-        "device": torch.device("cpu"),
-        "dtype": torch.float64,
-    }
-    if attribute not in answers:
-        raise ValueError(f"attribute {attribute!r}")
-    return answers[attribute]
-
-
-@_operation("size")
-def _size(name: str, input: Signal, dim: int | None = None) -> Any:
-    return input.shape if dim is None else input.shape[dim]
-
-
-@_operation("dim")
-def _dim(name: str, input: Signal) -> int:
-    return len(input.axes)
 
 
 def _axes(x: Signal, dim: Any) -> list[int]:

@@ -19,7 +19,8 @@ import torch
 from torch import nn
 
 from trispike.errors import FoldingError, InvalidDataError, TrispikeError
-from trispike.export.tracing import Traced, TracedPopulation
+from trispike.export.tracing import Traced
+from trispike.export.walk import TracedPopulation
 from trispike.network import FloatNetwork
 from trispike.network.dynamics import time_steps
 

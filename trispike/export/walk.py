@@ -1,0 +1,314 @@
+"""Follows the forward of a module, with signals in place of tensors.
+
+torch.fx runs the forward with proxies. Every operation on a proxy is composed at once, so that it
+knows its shape: code may unpack, compare and loop over shapes, but not decide by values. What does
+not depend on the input (weights that are computed from others) is simply computed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import operator
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import fx, nn
+
+from trispike.errors import InvalidNetworkError, TrispikeError, UnsupportedError
+from trispike.export import axes as ax
+from trispike.export import fold
+from trispike.export.layers import advice, layer
+from trispike.export.neurons import AdaptedNeuron, adapt_neuron, is_neuron
+from trispike.export.operations import COMBINING, OPERATIONS, in_place
+from trispike.export.signals import Signal, arranged, with_axes
+from trispike.network import Population
+from trispike.network.connection import Connection
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TracedPopulation:
+    """A population, and the module that it was made from."""
+
+    name: str
+    """Name of the population: the module's path without a leading "model.", with @2 for its
+    second call."""
+    path: str
+    """Path of the module inside the traced one."""
+    call: int
+    """0 for the first call of the module in a forward pass."""
+    adapted: AdaptedNeuron
+    """What the adapter of its class said."""
+
+
+class _Proxy(fx.Proxy):
+    """Stands for a signal in the code of the module."""
+
+    signal: Signal
+
+    @property
+    def shape(self) -> torch.Size:
+        return self.signal.shape
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.float64
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cpu")
+
+    def size(self, dim: int | None = None) -> Any:
+        return self.shape if dim is None else self.shape[dim]
+
+    def dim(self) -> int:
+        return self.ndim
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+
+class Walk(fx.Tracer):
+    """One pass through a module, which collects populations and connections.
+
+    Args:
+        start: The module's input.
+    """
+
+    def __init__(self, start: Signal) -> None:
+        super().__init__()
+        self.start = start
+        self.populations: dict[str, Population] = {}
+        self.connections: list[Connection] = []
+        self.traced: list[TracedPopulation] = []
+        self._signals: dict[fx.Node, Signal] = {}
+
+    def follow(self, module: nn.Module) -> Any:
+        """The module's output: a signal, or whatever else it returns.
+
+        Args:
+            module: In evaluation mode and float64; it is the caller's to spoil.
+
+        Raises:
+            UnsupportedError: A layer or operation has no exact form, named with its path.
+            InvalidNetworkError: Parameters are NaN, or shapes do not fit.
+        """
+        try:
+            with torch.no_grad():
+                graph = self.trace(module)
+        except TrispikeError:
+            raise
+        except Exception as error:
+            raise UnsupportedError(
+                f"module {type(module).__name__!r}",
+                got=f"a forward that torch.fx cannot follow ({error})",
+                expected="a forward without decisions that depend on the values of tensors",
+                fix="Make such decisions in the constructor, or register that part as a neuron.",
+            ) from error
+        for node in graph.nodes:
+            changed = node.all_input_nodes[:1] if in_place(_kind(node)) else ()
+            if any(len(n.users) > 1 for n in changed):
+                raise fold.refusal(
+                    _name(node),
+                    got="a change in place of what is used elsewhere, too",
+                    expected="an operation that returns a new tensor",
+                    fix=f"Use the form without the underscore: {_kind(node).rstrip('_')}.",
+                )
+        (output,) = next(node.args for node in reversed(graph.nodes) if node.op == "output")
+        return fx.node.map_arg(output, self._value)
+
+    # --- what torch.fx asks for -----------------------------------------------------------------
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Neurons are leaves, whatever module they are defined in."""
+        return is_neuron(m) or super().is_leaf_module(m, module_qualified_name)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: Any) -> Any:
+        """Parameters stay what they are."""
+        return attr_val
+
+    def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
+        """What is made of constants is computed."""
+        if not _found(fx.Proxy, (args, kwargs)):
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
+
+    def proxy(self, node: fx.Node) -> _Proxy:
+        """The proxies of this walk know their signals."""
+        return _Proxy(node, self)
+
+    def create_proxy(self, kind: str, target: Any, *rest: Any, **options: Any) -> Any:
+        """Compose the operation that is being recorded."""
+        proxy: Any = super().create_proxy(kind, target, *rest, **options)
+        node = proxy.node
+        if kind == "placeholder":
+            if self._signals or str(target).startswith("*"):
+                return self._default(node)
+            signal = self.start
+        else:
+            args = fx.node.map_arg(node.args, self._value)
+            kwargs = fx.node.map_arg(node.kwargs, self._value)
+            with _named(_name(node)):
+                call = self._call_module if kind == "call_module" else self._call
+                signal = call(node, args, kwargs)
+        proxy.signal = self._signals[node] = signal
+        return proxy
+
+    # --- what becomes of it ---------------------------------------------------------------------
+
+    def _value(self, node: fx.Node) -> Any:
+        """A signal, or a constant of the module."""
+        signal = self._signals.get(node)
+        return operator.attrgetter(str(node.target))(self.root) if signal is None else signal
+
+    def _default(self, node: fx.Node) -> Any:
+        """Of an argument other than the first."""
+        if node.args and not str(node.target).startswith("*"):
+            return node.args[0]
+        raise UnsupportedError(
+            f"module {type(self.root).__name__!r}",
+            got=f"a forward with the argument {str(node.target)!r}",
+            expected="a forward that takes one tensor, and anything else by default",
+            fix="Wrap the module so that its forward takes the data only.",
+        )
+
+    def _call_module(self, node: fx.Node, args: Any, kwargs: Any) -> Signal:
+        path = str(node.target)
+        module = self.root.get_submodule(path)
+        given = (*args, *kwargs.values())
+        if len(given) != 1 or not isinstance(given[0], Signal):
+            kind = type(module).__name__
+            raise fold.refusal(
+                path,
+                got=f"{kind} with {len(given)} arguments",
+                expected="one tensor as its only argument",
+                fix=advice(kind, fold.CHANGE_IT),
+            )
+        if is_neuron(module):
+            return self._neuron(path, module, given[0])
+        return layer(module, given[0], path)
+
+    def _call(self, node: fx.Node, args: Any, kwargs: Any) -> Signal:
+        kind, name = _kind(node), _name(node)
+        if kind not in OPERATIONS or not _is_torch(node):
+            raise fold.refusal(
+                name,
+                got="a function or method that does not fold",
+                expected="sums, products with constants, pooling, changes of shape, and layers",
+                fix=advice(kind, fold.CHANGE_IT),
+            )
+        kwargs = dict(kwargs)
+        if "input" in kwargs:
+            args = (kwargs.pop("input"), *args)
+        signals = _found(Signal, (args, kwargs))
+        if kind not in COMBINING and (len(signals) > 1 or args[0] is not signals[0]):
+            raise fold.refusal(
+                name,
+                got="several signals, or one as a parameter",
+                expected="one, as what it acts on",
+            )
+        signal: Signal = OPERATIONS[kind](name, *args, **kwargs)
+        return signal
+
+    def _neuron(self, path: str, module: nn.Module, x: Signal) -> Signal:
+        adapted = adapt_neuron(module, path)
+        x = arranged(_in_time(path, type(module).__name__, x, adapted.time_axis), path)
+        value = x.value
+        if np.any(value.bias) and np.any(adapted.neuron.k):
+            # It would pass through the current and grow with it; a neuron's bias does not.
+            raise UnsupportedError(
+                f"neuron {path!r}",
+                got="a bias, or the shift of a batch norm, into a synaptic current with memory",
+                expected="weights only before such a neuron, or no memory of the current (k = 0)",
+                fix="Train the layer before it with bias=False.",
+            )
+        call = sum(p.path == path for p in self.traced)
+        name = self._population_name(path, call)
+        neuron = dataclasses.replace(adapted.neuron, bias=adapted.neuron.bias + value.bias)
+        self.populations[name] = Population(shape=value.shape, neuron=neuron)
+        self.connections += [p.connection(name) for p in value.paths]
+        self.traced.append(TracedPopulation(name=name, path=path, call=call, adapted=adapted))
+        return dataclasses.replace(x, value=fold.source(name, value.shape, adapted.amplitude))
+
+    def _population_name(self, path: str, call: int) -> str:
+        # The published checkpoints wrap every model in one called "model".
+        suffix = f"@{call + 1}" if call else ""
+        names = (path.removeprefix("model.") + suffix, path + suffix, f"{path}@{call + 1}")
+        taken = {"input", "readout", *self.populations}
+        return next(name for name in names if name not in taken)
+
+
+def _in_time(path: str, kind: str, x: Signal, axis: int) -> Signal:
+    """The input of a neuron, with time where it integrates and the samples first of the rest."""
+    at = axis + len(x.axes) if axis < 0 else axis
+    if x.steps == 1 and not x.in_time and 0 <= at < len(x.axes) and not x.axes[at]:
+        # For one time step, an axis that the code added is the one of time.
+        x = with_axes(x, (*x.axes[:at], (ax.Atom("T", 1),), *x.axes[at + 1 :]))
+    others = [ax.labels(a) for n, a in enumerate(x.axes) if n != at]
+    if ax.position(x.axes, "T") == at and others[0] == "N":
+        return x
+    summed = ", after a sum over time" if x.time_weights is not None else ""
+    raise UnsupportedError(
+        f"neuron {path!r}",
+        got=f"an input with axes {ax.describe(x.axes)}{summed}",
+        expected=f"time as axis {axis}, and the samples as the first of the others",
+        fix=f"A {kind} integrates over axis {axis}; bring time there.",
+    )
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Errors that do not know where they happened learn it."""
+    try:
+        yield
+    except InvalidNetworkError as error:
+        raise InvalidNetworkError(
+            f"layer {name!r}, {error.subject}",
+            got=error.got,
+            expected=error.expected,
+            fix=error.fix,
+        ) from error
+    except (ArithmeticError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        raise fold.refusal(
+            name, got=f"arguments that do not fold ({error})", expected="those of PyTorch"
+        ) from error
+
+
+def _name(node: fx.Node) -> str:
+    """A module by its path; a function or method by its name and the module that calls it."""
+    if node.op == "call_module":
+        return str(node.target)
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    name = f".{_kind(node)}" if node.target is getattr else f"{_kind(node)}()"
+    return name + (f" in {stack[-1][0]}" if stack else "")
+
+
+def _kind(node: fx.Node) -> str:
+    """Name of a function, method or attribute, in the operator's form for __add__ and the like."""
+    if node.target is getattr:
+        return str(node.args[1])
+    name = str(node.target if node.op == "call_method" else getattr(node.target, "__name__", ""))
+    return name.strip("_") if name.startswith("_") else name
+
+
+def _is_torch(node: fx.Node) -> bool:
+    """Whether a name means what PyTorch means by it."""
+    home = getattr(node.target, "__module__", None) or "torch"
+    return node.op == "call_method" or home.split(".")[0] in ("torch", "_operator")
+
+
+def _found(kind: type, value: Any) -> list[Any]:
+    """All instances in nested arguments."""
+    if isinstance(value, kind):
+        return [value]
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    nested = value if isinstance(value, (list, tuple)) else ()
+    return [instance for v in nested for instance in _found(kind, v)]
