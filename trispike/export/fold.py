@@ -215,8 +215,6 @@ def _conv_after(path: Path, conv: Conv2d, name: str) -> Path:
 
 def _conv_after_scale(path: Path, first: Identity, conv: Conv2d, name: str) -> Conv2d:
     channels = path.pooled_shape[0]
-    if len(path.pooled_shape) != 3:
-        raise _two_layers(path.origin, name, "a convolution on values without rows and columns")
     if first.scale.size > 1 and first.scale.shape != (channels, 1, 1):
         raise _two_layers(path.origin, name, "a convolution after a gain that varies by position")
     scale = np.broadcast_to(first.scale, (channels, 1, 1)).reshape(conv.groups, 1, -1, 1, 1)
