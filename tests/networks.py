@@ -8,6 +8,7 @@ every population fires, in both signs where it can.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,14 +19,17 @@ from trispike.network import (
     Conv2d,
     Dense,
     FixedPointNeuron,
+    FloatNetwork,
     Identity,
     Input,
     IntegerNetwork,
+    Network,
+    Neuron,
     Population,
     Readout,
     SumPool,
 )
-from trispike.network.fixed_point import DEFAULT_STATE_BITS, state_limit
+from trispike.network.fixed_point import DEFAULT_STATE_BITS, never, state_limit
 
 Shape = tuple[int, ...]
 
@@ -145,7 +149,53 @@ class Builder:
         )
 
 
-def sample_inputs(network: IntegerNetwork, n: int, seed: int = 0) -> npt.NDArray[Any]:
+def as_float(network: IntegerNetwork) -> FloatNetwork:
+    """The same layers and neurons in float: integers become equal floats, never infinity."""
+    populations = {}
+    for name, population in network.populations.items():
+        neuron = population.neuron
+        assert isinstance(neuron, FixedPointNeuron)
+        unit = 2.0**neuron.state_shift
+        top, bottom = never(neuron.state_bits), -state_limit(neuron.state_bits)
+        retention = {
+            key: getattr(neuron, key) / 4096 for key in ("a_pos", "a_neg", "b_pos", "b_neg", "k")
+        }
+        populations[name] = Population(
+            shape=population.shape,
+            neuron=Neuron(
+                **retention,
+                bias=neuron.bias / unit,
+                v_init=neuron.v_init / unit,
+                th_pos=np.where(neuron.th_pos >= top, np.inf, neuron.th_pos / unit),
+                th_neg=np.where(neuron.th_neg >= top, np.inf, neuron.th_neg / unit),
+                floor=np.where(neuron.floor <= bottom, -np.inf, neuron.floor / unit),
+                reset=neuron.reset,
+                strict=neuron.strict,
+                fire_once=neuron.fire_once,
+            ),
+        )
+
+    def connection(c: Connection) -> Connection:
+        field = "scale" if isinstance(c.operator, Identity) else "weight"
+        weight = c.operator.weight * 2.0**c.exponent
+        operator = replace(c.operator, **{field: weight})  # type: ignore[arg-type]
+        return replace(c, operator=operator, exponent=0)
+
+    readout = network.readout
+    return FloatNetwork(
+        input=replace(network.input, scale=None),
+        populations=populations,
+        connections=tuple(map(connection, network.connections)),
+        readout=Readout(
+            connections=tuple(map(connection, readout.connections)),
+            bias=readout.bias / 2.0**readout.state_shift,
+            weights=readout.weights.astype(float),
+        ),
+        steps=network.steps,
+    )
+
+
+def sample_inputs(network: Network, n: int, seed: int = 0) -> npt.NDArray[Any]:
     """Raw data for ``n`` samples: graded over the whole range, or ternary with some graded."""
     rng = np.random.default_rng(seed)
     shape = (n, *network.input.data_shape(network.steps))
