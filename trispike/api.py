@@ -68,8 +68,9 @@ def convert(
             (N, T, C, H, W) or (N, T, F) for frames. Its shape is the network's, and its first
             ``proof_samples`` samples are what the proof runs on.
         steps: T; by default the module's own attribute ``steps``.
-        encoding: How the data enter; by default read from the number of axes, where (N, a, b) is
-            refused as ambiguous.
+        encoding: How the data enter; by default what the module says (a reference model knows
+            its ``input_kind``), or else read from the number of axes, where (N, a, b) is refused
+            as ambiguous.
         mean: Subtracted from the data before they enter the module, scalar or (C, 1, 1); becomes
             part of the network's input.
         std: Divides the data, after the mean.
@@ -99,12 +100,12 @@ def convert(
             fix="Pass steps=T; no module states it unless it has an attribute of that name.",
         )
     if encoding is None:
-        encoding = _encoding_of(data, steps)
+        encoding = _encoding_of(module, data, steps)
     shape = data.shape[1 if encoding == "direct" else 2 :]
     if not data.size or len(shape) not in (1, 3) or proof_samples < 1:
         raise InvalidDataError(
             "example_input",
-            got=f"shape {data.shape} and proof_samples {proof_samples}",
+            got=f"shape {data.shape} for {encoding} encoding, and proof_samples {proof_samples}",
             expected="at least one sample of shape (C, H, W) or (F,), with T in front for frames",
             fix="Pass a batch of real data.",
         )
@@ -120,7 +121,10 @@ def convert(
     return Conversion(network=traced.network, proof=proof)
 
 
-def _encoding_of(data: Array, steps: int) -> Encoding:
+def _encoding_of(module: nn.Module, data: Array, steps: int) -> Encoding:
+    stated: dict[Any, Encoding] = {"static": "direct", "frames": "frames"}
+    if (kind := getattr(module, "input_kind", None)) in stated:
+        return stated[kind]
     if data.ndim in (2, 4):
         return "direct"
     if data.ndim == 5 and data.shape[1] == steps:

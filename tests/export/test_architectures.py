@@ -18,7 +18,7 @@ from torch import nn
 import trispike
 from tests.export.oracle import Array, assert_equal_but_for_rounding
 from trispike.api import Conversion
-from trispike.errors import UnsupportedError
+from trispike.errors import InvalidDataError, UnsupportedError
 from trispike.network import Conv2d, Identity
 from trispike.nn import (
     ARCHITECTURES,
@@ -191,6 +191,20 @@ def test_other_architectures_and_settings(tmp_path, name, settings):
 def test_as_many_samples_as_time_steps(tmp_path):
     for steps in (2, 3):
         assert_checkpoint_converts(tmp_path, "ctsn-vggsnn", steps=steps, samples=steps)
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "text"),
+    [
+        ("static", (2, 2, 3, 32, 32), r"got shape \(2, 2, 3, 32, 32\) for direct encoding"),
+        ("frames", (2, 3, 32, 32), r"got shape \(2, 3, 32, 32\) for frames encoding"),
+        ("frames", (2, 3, 3, 32, 32), r"data: got an array of shape \(2, 3, 3, 32, 32\)"),
+    ],
+)
+def test_data_of_the_other_kind_are_refused_as_data(kind, shape, text):
+    model = random_model("ctsn-vgg11", steps=2, input_kind=kind)
+    with pytest.raises(InvalidDataError, match=text):
+        trispike.convert(model, np.zeros(shape))
 
 
 def test_amplitudes_are_in_the_shortcuts():

@@ -507,7 +507,12 @@ def test_convert_takes_tensors_and_normalization():
             r"\(4, 3, 7\) for 4 steps; .*encoding=",
         ),
         (images(4, (3, 1, 6, 5)), {"steps": T}, InvalidDataError, "for 4 steps"),
-        (images(0), {"steps": T}, InvalidDataError, r"got shape \(0, 1, 6, 5\)"),
+        (
+            images(0),
+            {"steps": T},
+            InvalidDataError,
+            r"got shape \(0, 1, 6, 5\) for direct encoding",
+        ),
         (images(), {"steps": T, "proof_samples": 0}, InvalidDataError, "and proof_samples 0"),
         (np.ones(()), {"steps": T, "encoding": "direct"}, InvalidDataError, r"got shape \(\)"),
         (np.ones(3), {"steps": T}, InvalidDataError, r"example_input: got shape \(3,\)"),
