@@ -154,10 +154,12 @@ class _Building:
             if name in spiking:
                 if name not in self.values:
                     self.values[name] = self._spikes(fields)
+                self._check_shape(name)
             else:
                 self.values[name] = self._yields(fields)
                 fields.finish()
         for name, fields in spiking.items():
+            self._check_shape(name)  # again, because in a loop not all had been known
             self._populate(name, fields)
             fields.finish()
 
@@ -191,6 +193,22 @@ class _Building:
                 )
             total = fold.added(total, value, name)
         return total
+
+    def _check_shape(self, name: str) -> None:
+        """Refuse a population whose shape is not that of what is known to enter it."""
+        shapes = [
+            value.value.shape if isinstance(value, Integrated) else value.shape
+            for value in (self.values.get(n) for n in (name, *self.wiring.before[name]))
+            if value is not None
+        ]
+        for shape in shapes:
+            if shape != shapes[0]:
+                raise FileFormatError(
+                    f"node {name!r}",
+                    got=f"an input of shape {shape} for {shapes[0]} neurons",
+                    expected="equal shapes",
+                    fix="Flatten it, or correct the parameters' shapes.",
+                )
 
     def _spikes(self, fields: Fields) -> fold.Affine:
         shape = self._shape(fields)
@@ -264,13 +282,6 @@ class _Building:
         else:
             value, state = self._entering(name), None
         shape = self._spikes(fields).shape
-        if value.shape != shape:
-            raise FileFormatError(
-                f"node {name!r}",
-                got=f"an input of shape {value.shape} for {shape} neurons",
-                expected="equal shapes",
-                fix="Flatten it, or correct the parameters' shapes.",
-            )
         if isinstance(fields.node, nir.Threshold):
             neuron = self._threshold(fields, shape, value, state)
         elif isinstance(fields.node, CTSN):

@@ -100,7 +100,7 @@ def _affine(fields: Fields, value: fold.Affine, convention: Convention) -> fold.
     ):
         raise fields.bad(
             "weight", f"shape {weight.shape} for an input of shape {value.shape}",
-            "a matrix for (N,), or one matrix for each row of (C, H, W)",
+            "a matrix for (N,); Flatten what has rows and columns first",
         )  # fmt: skip
     if bias is not None:
         bias = _checked_bias(bias, (*lead, weight.shape[-2]), fields)
@@ -165,7 +165,24 @@ def _convolution(fields: Fields, value: fold.Affine, weight: Array, axes: int) -
         groups=groups,
     )
     bias = _checked_bias(fields.array("bias"), (weight.shape[0],), fields)
+    if _sums(conv, value.shape) and not np.any(bias):
+        # As a pooling it composes with the convolution after it, which two convolutions do not.
+        window = SumPool(
+            kernel=conv.kernel,
+            stride=conv.stride,
+            padding=conv.padding,
+            dilation=conv.dilation,
+        )
+        return fold.averaged(value, window, fields.name, divisor=1)
     return fold.convolved(value, conv, bias if np.any(bias) else None, fields.name)
+
+
+def _sums(conv: Conv2d, shape: Shape) -> bool:
+    """Whether a convolution adds up windows, each channel on its own."""
+    depthwise = conv.groups == shape[0] and conv.weight.shape[:2] == (shape[0], 1)
+    span = [d * (k - 1) + 1 for d, k in zip(conv.dilation, conv.kernel, strict=True)]
+    fits = all(2 * p <= n for p, n in zip(conv.padding, span, strict=True))
+    return depthwise and fits and bool((conv.weight == 1).all())
 
 
 def _named_padding(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from trispike.errors import FileFormatError, UnsupportedError
 from trispike.export.nir.nodes import CUSTOM_NODES
 from trispike.export.nir.package import h5py, nir
 
-HDF5_ERRORS = (OSError, KeyError, RuntimeError, UnicodeDecodeError)
+HDF5_ERRORS = (OSError, KeyError, RuntimeError, TypeError, AttributeError, ValueError)
 BUILD_ERRORS = (TypeError, ValueError, AssertionError, AttributeError, IndexError, LookupError)
 
 
@@ -57,40 +58,63 @@ def read(path: str | os.PathLike[str], *, type_check: bool = False) -> Any:
     register()
     try:
         with h5py.File(path, "r") as file:
-            types = dict(_types(file["node"], "graph"))
+            groups = {name: _contents(group) for name, group in _groups(file["node"], "")}
     except HDF5_ERRORS as error:
         raise _unreadable(path, f"unreadable content ({_words(error)})") from error
-    for name, kind in types.items():
+    for name, (kind, present) in groups.items():
+        where = f"node {name!r}" if name else "graph"
         if kind not in known_types():
             raise UnsupportedError(
-                f"node '{name}' of file '{path}'",
+                f"{where} of file '{path}'",
                 got=f"the type {kind!r}",
                 expected="one of " + ", ".join(known_types()),
                 fix="Import the package that defines this type and registers it with nir, or "
                 "have the writer use standard nodes.",
             )
+        _check_fields(f"{where} of file '{path}'", kind, present)
     try:
         graph = nir.read(path, type_check=type_check)
     except (*HDF5_ERRORS, *BUILD_ERRORS) as error:
-        raise _unreadable(
-            path, f"a graph that nir cannot build ({_words(error)}); {_missing(types)}"
-        ) from error
+        raise _unreadable(path, f"a graph that nir cannot build ({_words(error)})") from error
     if not isinstance(graph, nir.NIRGraph):
         raise _unreadable(path, f"a single {type(graph).__name__}")
     return graph
 
 
-def _types(group: Any, name: str) -> Iterator[tuple[str, str]]:
-    """Name and type of a node and of all nodes within it."""
-    kind = group["type"][()]
-    yield name, kind.decode("utf8") if isinstance(kind, bytes) else str(kind)
+def _groups(group: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """Name and HDF5 group of a node and of all nodes within it."""
+    yield name, group
     if "nodes" in group:
         for inner, node in group["nodes"].items():
-            yield from _types(node, inner if name == "graph" else f"{name}/{inner}")
+            yield from _groups(node, f"{name}/{inner}".lstrip("/"))
 
 
-def _missing(types: dict[str, str]) -> str:
-    return f"its nodes: {', '.join(f'{name} ({kind})' for name, kind in types.items())}"
+def _contents(group: Any) -> tuple[str, set[str]]:
+    """Type of a node, and the names of its fields."""
+    kind = group["type"][()]
+    return kind.decode("utf8") if isinstance(kind, bytes) else str(kind), set(group)
+
+
+def _check_fields(where: str, kind: str, present: set[str]) -> None:
+    """Name the fields that a node lacks or has too many."""
+    fields = [f for f in dataclasses.fields(getattr(nir.ir, kind)) if f.init]
+    missing = dataclasses.MISSING
+    needed = {f.name for f in fields if f.default is missing and f.default_factory is missing}
+    if kind in ("Input", "Output"):
+        needed = {"shape"}
+    needed -= {"input_type"}  # of a Flatten, which may leave it open
+    known = {f.name for f in fields} | needed | {"type", "input_type", "output_type"}
+    for wrong, got, expected in (
+        (needed - present, "nothing", f"a value: a {kind} has one"),
+        (present - known, "a value", f"no such field in a {kind}"),
+    ):
+        for field in sorted(wrong):
+            raise FileFormatError(
+                f"{where}, field {field!r}",
+                got=got,
+                expected=expected,
+                fix="The file was damaged, or written by another version of nir.",
+            )
 
 
 def _words(error: BaseException) -> str:
