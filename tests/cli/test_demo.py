@@ -35,6 +35,7 @@ def test_the_whole_way(run, tmp_path):
     facts = outcome.json
     assert (outcome.code, outcome.err) == (0, "")
     assert facts["ok"] is True
+    assert facts["failed"] == []
     assert facts["unexplained_mismatches"] == 0
     assert facts["convert"]["proof"]["samples"] == 359
     assert facts["accuracy_float"] >= 0.97
@@ -87,7 +88,8 @@ def test_a_check_that_fails_is_an_exit_code(few, run, tmp_path, monkeypatch):
     outcome = run("demo", "--samples", 1, "--json")
     assert outcome.code == 1
     assert outcome.json["ok"] is False
-    assert outcome.err == "A check failed; see above.\n"
+    assert outcome.json["failed"] == ["accuracy"]
+    assert outcome.err == "failed: accuracy\n"
     outcome = run("demo", "--samples", 1, "--keep", tmp_path)
     assert outcome.code == 1
     assert "All checks hold" not in outcome.out

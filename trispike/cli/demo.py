@@ -68,7 +68,7 @@ def demo(
         if keep is not None:
             out.print(f"The networks are in {keep}.", soft_wrap=True)
     if not facts["ok"]:
-        err.print("A check failed; see above.", style="bold red")
+        err.print(f"failed: {', '.join(facts['failed'])}", style="bold red")
         raise typer.Exit(FAILED)
 
 
@@ -92,10 +92,14 @@ class _Demo:
         estimated = self._estimate(integer, result)
         assert result.accuracy is not None
         assert float_result.accuracy is not None
+        checks = {
+            "unexplained_mismatches": converted["unexplained_mismatches"] == 0,
+            "accuracy": result.accuracy >= float_result.accuracy - ALLOWED_LOSS,
+            "equal": verified["equal"],
+        }
         return {
-            "ok": verified["equal"]
-            and converted["unexplained_mismatches"] == 0
-            and result.accuracy >= float_result.accuracy - ALLOWED_LOSS,
+            "ok": all(checks.values()),
+            "failed": [name for name, holds in checks.items() if not holds],
             "accuracy": result.accuracy,
             "accuracy_float": float_result.accuracy,
             "unexplained_mismatches": converted["unexplained_mismatches"],
