@@ -113,8 +113,11 @@ def _check_external(path: Path, tensor: onnx.TensorProto) -> None:
         offset, length = (int(entries.get(key, 0)) for key in ("offset", "length"))
         size = (folder / place).stat().st_size
     except (ValueError, OSError) as error:
-        raise _unreadable(
-            path, f"weights of {tensor.name!r} that cannot be read: {error}"
+        raise FileFormatError(
+            subject,
+            got=f"no weights ({error})",
+            expected=f"bytes of {location!r}, beside the model",
+            fix="The file with the weights is missing or damaged; copy both again.",
         ) from error
     if not (folder / place).is_file() or offset < 0 or length < 0 or offset + length > size:
         raise FileFormatError(
