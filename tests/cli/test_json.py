@@ -92,11 +92,14 @@ def test_quantize(run, files, tmp_path):
     check("trispike quantize", facts)
 
 
-def test_inspect(run, files):
+def test_inspect(run, files, tmp_path):
+    graph = ("--graph", tmp_path / "net.svg")
     check(
         "trispike inspect",
         run("inspect", files.integer_network, "--json").json,
         run("inspect", files.float_network, "--json").json,
+        run("inspect", files.vectors, *graph, "--json").json,
+        run("inspect", files.vectors, *graph, "--data", files.vectors_data, "--json").json,
     )
 
 

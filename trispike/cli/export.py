@@ -62,9 +62,11 @@ def _write_onnx(
     from trispike.runtime.onnx_file import check_file, random_data
 
     check_onnxruntime()  # before the work, because the file is run in it
-    given = Data(random_data(network, samples), None, "random inputs")
-    if data is not None:
+    if data is None:
+        given = Data(random_data(network, samples), None, "random inputs")
+    else:
         given = load_data(data).first(samples)
+    network.input.encode(given.x, network.steps)  # refuses what does not fit, likewise
     with stage("writing"):
         files = write(network, path, form=form, carrier=carrier)
     with stage("running the file in onnxruntime"):
