@@ -68,9 +68,8 @@ def convert(
             (N, T, C, H, W) or (N, T, F) for frames. Its shape is the network's, and its first
             ``proof_samples`` samples are what the proof runs on.
         steps: T; by default the module's own attribute ``steps``.
-        encoding: How the data enter; by default what the module says (a reference model knows
-            its ``input_kind``), or else read from the number of axes, where (N, a, b) is refused
-            as ambiguous.
+        encoding: How the data enter; by default read from the number of axes, where (N, a, b) is
+            refused as ambiguous.
         mean: Subtracted from the data before they enter the module, scalar or (C, 1, 1); becomes
             part of the network's input.
         std: Divides the data, after the mean.
@@ -122,19 +121,24 @@ def convert(
 
 
 def _encoding_of(module: nn.Module, data: Array, steps: int) -> Encoding:
-    stated: dict[Any, Encoding] = {"static": "direct", "frames": "frames"}
-    if (kind := getattr(module, "input_kind", None)) in stated:
-        return stated[kind]
+    found: Encoding | None = None
     if data.ndim in (2, 4):
-        return "direct"
-    if data.ndim == 5 and data.shape[1] == steps:
-        return "frames"
-    raise InvalidDataError(
-        "example_input",
-        got=f"shape {data.shape} for {steps} steps",
-        expected="(N, C, H, W) or (N, F), or (N, T, C, H, W) with T = steps",
-        fix="State the encoding: encoding='direct', 'frames' or 'spikes'.",
-    )
+        found = "direct"
+    elif data.ndim == 5 and data.shape[1] == steps:
+        found = "frames"
+    # A reference model knows what it takes.
+    kind = getattr(module, "input_kind", None)
+    takes = {"static": "direct", "frames": "frames"}.get(str(kind), found)
+    if found is None or found != takes:
+        stated = f", and a module that takes {kind} input" if found else ""
+        raise InvalidDataError(
+            "example_input",
+            got=f"shape {data.shape} for {steps} steps{stated}",
+            expected="(N, C, H, W) or (N, F), or (N, T, C, H, W) with T = steps",
+            fix="Pass data that the module takes, or state the encoding: encoding='direct', "
+            "'frames' or 'spikes'.",
+        )
+    return found
 
 
 def _plain(provenance: Any) -> dict[str, Any]:

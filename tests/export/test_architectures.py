@@ -196,9 +196,13 @@ def test_as_many_samples_as_time_steps(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "shape", "text"),
     [
-        ("static", (2, 2, 3, 32, 32), r"got shape \(2, 2, 3, 32, 32\) for direct encoding"),
-        ("frames", (2, 3, 32, 32), r"got shape \(2, 3, 32, 32\) for frames encoding"),
-        ("frames", (2, 3, 3, 32, 32), r"data: got an array of shape \(2, 3, 3, 32, 32\)"),
+        ("static", (2, 2, 3, 32, 32), r"32\) for 2 steps, and a module that takes static input"),
+        ("frames", (2, 3, 32, 32), r"32\) for 2 steps, and a module that takes frames input"),
+        (
+            "frames",
+            (2, 3, 3, 32, 32),
+            r"example_input: got shape \(2, 3, 3, 32, 32\) for 2 steps; ",
+        ),
     ],
 )
 def test_data_of_the_other_kind_are_refused_as_data(kind, shape, text):
