@@ -13,7 +13,7 @@ STAMP := $(VENV)/.complete
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check format bench docs wheel-test clean
+.PHONY: help setup demo test test-all interop check format bench docs wheel-test clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,16 @@ test: $(STAMP)  ## run the tests, without the slow ones
 
 test-all: $(STAMP)  ## run all tests
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# On top of .venv, in an environment of its own, without the dependencies that these tools declare:
+# see the file of requirements.
+interop: $(STAMP)  ## test NIR files with Norse, sinabs, snnTorch and SpikingJelly
+	@$(BIN)/python -m venv $(VENV)-interop
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > \
+	    $$($(VENV)-interop/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/trispike.pth
+	@$(VENV)-interop/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	    --requirement tests/export/nir/interop-requirements.txt
+	@PYTHONPATH=. $(VENV)-interop/bin/python -m pytest tests/export/nir/test_interop.py $(PYTEST_ARGS)
 
 check: $(STAMP)  ## lint, formatting, types, import rules; changes nothing
 	$(BIN)/ruff check

@@ -44,7 +44,7 @@ def network(neuron: Neuron, *, bias: bool = True, encoding: Any = "frames") -> F
     )
 
 
-def spikes(net: FloatNetwork, x: np.ndarray) -> list[np.ndarray]:
+def spikes(net: FloatNetwork, x: Any) -> list[Any]:
     records = ReferenceEngine(net).run(x, record="all").records
     return [records[name]["s"] for name in sorted(records)]
 
