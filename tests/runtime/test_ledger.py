@@ -25,9 +25,10 @@ from trispike.network import (
     SumPool,
 )
 from trispike.network.connection import Shape
+from trispike.network.dynamics import time_steps
 from trispike.network.network import Encoding
 from trispike.runtime import Ledger, ReferenceEngine
-from trispike.runtime.ledger import ConnectionCounts, PopulationCounts
+from trispike.runtime.ledger import ConnectionCounts, LedgerCounter, PopulationCounts
 
 SHARDED = {name: CASES[name] for name in ("sew_addition", "recurrent", "saturation")}
 
@@ -207,6 +208,22 @@ def test_merging_changes_neither_part():
     assert a.differences(ledger(network, inputs[:1])) == []
     assert b.differences(ledger(network, inputs[1:])) == []
     assert merged.connections["input->stem"].synapses == a.connections["input->stem"].synapses
+
+
+def test_a_ledger_does_not_change_when_counting_goes_on():
+    network = saturation()
+    counter = LedgerCounter(network)
+    encoded = network.input.encode(sample_inputs(network, 2), network.steps)
+    steps = list(time_steps(network, encoded))
+    counter.add_samples(2)
+    for step in steps:
+        counter.add_step(step)
+    first = counter.ledger()
+    counter.add_samples(2)
+    for step in steps:
+        counter.add_step(step)
+    assert first.differences(ledger(network, sample_inputs(network, 2))) == []
+    assert counter.ledger().differences(first.merged(first)) == []
 
 
 @pytest.mark.parametrize("field", [f.name for f in fields(PopulationCounts)])

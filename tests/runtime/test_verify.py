@@ -175,18 +175,23 @@ def test_the_engine_that_differs_is_named(other):
     other(name="same")
     other(flip("first", "s", (0, 0, 0)), name="wrong")
     network = vectors()
-    certificate = verify.verify(network, sample_inputs(network, 2), ("reference", "same", "wrong"))
-    assert certificate.first_difference is not None
-    assert certificate.first_difference.engine == "wrong"
+    for names in (("reference", "same", "wrong"), ("reference", "wrong", "same")):
+        certificate = verify.verify(network, sample_inputs(network, 2), names)
+        assert not certificate.equal
+        assert certificate.first_difference is not None
+        assert certificate.first_difference.engine == "wrong"
 
 
-def test_many_samples_are_compared_in_parts(other, monkeypatch):
+@pytest.mark.parametrize("what", ["second.v", "logits"])
+def test_many_samples_are_compared_in_parts(what, other, monkeypatch):
     """The number of the sample is that in the whole data; what comes after it is not run."""
     runs: list[int] = []
 
     def change(result: Result) -> None:
         runs.append(len(result.logits))
-        if len(runs) == 2:
+        if len(runs) == 2 and what == "logits":
+            result.logits[1, 0] += 1
+        elif len(runs) == 2:
             result.records["second"]["v"][1, 0, 0] += 1
 
     other(change)
