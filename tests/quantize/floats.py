@@ -124,8 +124,8 @@ def one_population(
         connections=connections,
         readout=Readout(
             connections=(readout,),
-            bias=fields.get("bias", np.zeros(classes)),
-            weights=fields.get("weights", np.full(steps, 1 / steps)),
+            bias=np.asarray(fields.get("bias", np.zeros(classes)), float),
+            weights=np.asarray(fields.get("weights", np.full(steps, 1 / steps)), float),
         ),
         steps=steps,
     )

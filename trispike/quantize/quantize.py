@@ -121,7 +121,14 @@ def quantize(
             expected="at least one, better a hundred",
             fix="Pass data like those that the network will see.",
         )
-    quantizer = _Quantizer(network, encoded, weight_bits, granularity, state_bits, state_shift)
+    quantizer = _Quantizer(
+        network,
+        encoded,
+        int(weight_bits),
+        granularity,
+        int(state_bits),
+        None if state_shift is None else int(state_shift),
+    )
     integer = quantizer.network()
     record = _measure(network, integer, quantizer, calibration, labels, batch_size, progress)
     return Quantization(network=integer, record=record)
@@ -353,7 +360,7 @@ def _common_unit(magnitudes: Array, limit: int) -> float | None:
     """The largest number of which all are whole multiples, at most limit times; None without one.
 
     Args:
-        magnitudes: Positive numbers in ascending order, with the rounding errors of floats.
+        magnitudes: Positive numbers in ascending order, with rounding errors as of float32.
         limit: Largest multiple.
     """
     largest = float(magnitudes[-1])
@@ -367,7 +374,7 @@ def _common_unit(magnitudes: Array, limit: int) -> float | None:
             return None
     unit = largest / round(largest / unit)  # without the errors of the remainders
     multiples = magnitudes / unit
-    return unit if np.allclose(multiples, np.rint(multiples), rtol=0, atol=1e-6) else None
+    return unit if np.allclose(multiples, np.rint(multiples), rtol=0, atol=1e-4) else None
 
 
 def _fixed_neuron(
