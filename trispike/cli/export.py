@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,12 +17,13 @@ from trispike.cli.console import (
     checked_output,
     command,
     out,
+    percent,
     print_json,
     print_note,
     stage,
 )
 from trispike.errors import InvalidSettingError
-from trispike.network import Network, digest, load
+from trispike.network import Network, digest, equal, load
 from trispike.runtime.data import Data, load_data
 
 ONNX_SAMPLES = 8
@@ -40,12 +41,64 @@ class Format:
     """The command's options that have a meaning for this format."""
 
 
-def _write_nir(network: Network, path: Path, **options: Any) -> dict[str, Any]:
+def _write_nir(
+    network: Network,
+    path: Path,
+    *,
+    nodes: str = "complete",
+    dt: float | None = None,
+    data: str | None = None,
+    samples: int | None = None,
+    **standard: Any,
+) -> dict[str, Any]:
     # The exchange packages are optional, and the help text does not need them.
-    from trispike.export.nir import write
+    from trispike.export.nir import read_network, write, write_standard
 
-    write(network, path, **options)
-    return {"notes": []}
+    if nodes not in ("complete", "standard"):
+        raise InvalidSettingError(
+            "--nodes",
+            got=repr(nodes),
+            expected="complete or standard",
+            fix="complete says all of the network; standard is for tools without our nodes.",
+        )
+    if nodes == "standard":
+        given = None if data is None else load_data(data).first(samples)
+        with stage("writing"):
+            export = write_standard(
+                network, path, dt=dt, data=None if given is None else given.x, **standard
+            )
+        mismatch = export.mismatch
+        facts: dict[str, Any] = {
+            "nodes": nodes,
+            "convention": standard.get("convention", "exact"),
+            "losses": list(export.losses),
+            "mismatch": None
+            if mismatch is None
+            else {**asdict(mismatch), "fraction": mismatch.fraction},
+            "data": None if given is None else given.name,
+        }
+        notes = [*export.losses, *export.notes]
+        if mismatch is not None and given is not None:
+            notes.append(
+                f"Read again and run on {mismatch.samples} samples ({given.name}): "
+                f"{mismatch.mismatches:,} of {mismatch.neuron_steps:,} neuron-steps differ "
+                f"({percent(mismatch.fraction)}), {mismatch.predictions_changed} predictions."
+            )
+        return {**facts, "notes": notes}
+    extra = [*standard, *(n for n, v in (("data", data), ("samples", samples)) if v is not None)]
+    if extra:
+        raise InvalidSettingError(
+            ", ".join(f"--{name.replace('_', '-')}" for name in extra),
+            got="--nodes complete, which is written as it is",
+            expected="--nodes standard",
+            fix="Leave it out, or add --nodes standard.",
+        )
+    with stage("writing"):
+        write(network, path, dt=1.0 if dt is None else dt)
+    with stage("reading it back"):
+        same = equal(read_network(path), network)
+    words = "equals the network" if same else "DIFFERS FROM the network"
+    return {"nodes": nodes, "equal": same, "notes": [f"Read back with nir, the graph {words}."]}
 
 
 def _write_onnx(
@@ -86,7 +139,10 @@ def _write_onnx(
 
 
 FORMATS: dict[str, Format] = {
-    "nir": Format(write=_write_nir, options=("dt",)),
+    "nir": Format(
+        write=_write_nir,
+        options=("dt", "nodes", "convention", "allow_lossy", "data", "samples"),
+    ),
     "onnx": Format(write=_write_onnx, options=("form", "carrier", "data", "samples")),
 }
 """By the name that --format takes."""
@@ -106,6 +162,28 @@ def export(
         typer.Option(
             metavar="DT",
             help="nir: duration of a time step, in the unit of the time constants; default: 1.",
+        ),
+    ] = None,
+    nodes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND",
+            help="nir: complete (all of the network, with nodes of our own) or standard (for "
+            "tools that do not know these); default: complete.",
+        ),
+    ] = None,
+    convention: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="nir, standard nodes: the tool that reads them; default: exact."
+        ),
+    ] = None,
+    allow_lossy: Annotated[
+        bool | None,
+        typer.Option(
+            "--allow-lossy",
+            help="nir, standard nodes: replace neurons that have none, and measure on --data what "
+            "that costs.",
         ),
     ] = None,
     form: Annotated[
@@ -128,13 +206,15 @@ def export(
         str | None,
         typer.Option(
             metavar="DATA",
-            help="onnx: run the file on these and compare: digits, digits:train, or an .npz, .npy "
-            "or .safetensors file with x; default: random inputs.",
+            help="Run the file on these and compare: digits, digits:train, or an .npz, .npy "
+            "or .safetensors file with x; onnx: default: random inputs; nir: standard nodes only.",
         ),
     ] = None,
     samples: Annotated[
         int | None,
-        typer.Option(min=1, help=f"onnx: run so many samples; default: {ONNX_SAMPLES}."),
+        typer.Option(
+            min=1, help=f"Run so many samples only; onnx: default: {ONNX_SAMPLES}, nir: all."
+        ),
     ] = None,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
@@ -148,7 +228,16 @@ def export(
             fix="Choose one of these.",
         )
     checked_output(output, network)
-    options = {"dt": dt, "form": form, "carrier": carrier, "data": data, "samples": samples}
+    options = {
+        "dt": dt,
+        "nodes": nodes,
+        "convention": convention,
+        "allow_lossy": allow_lossy,
+        "form": form,
+        "carrier": carrier,
+        "data": data,
+        "samples": samples,
+    }
     given = {name: value for name, value in options.items() if value is not None}
     for name in given:
         if name not in FORMATS[format_].options:

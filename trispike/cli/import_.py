@@ -15,6 +15,7 @@ from trispike.cli.console import (
     command,
     out,
     print_json,
+    print_note,
 )
 from trispike.errors import InvalidSettingError
 from trispike.network import describe, save
@@ -96,6 +97,8 @@ def import_(
             f"({facts['neurons']:,} neurons), {facts['connections']} connections "
             f"({facts['synapses']:,} synapses), {facts['steps']} time steps"
         )
+        if caveat := network.provenance.get("nir", {}).get("caveat"):
+            print_note(caveat)
         out.print(f"wrote {output}", soft_wrap=True)
 
 

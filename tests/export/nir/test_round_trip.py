@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import nir
 import numpy as np
 import pytest
@@ -153,8 +155,16 @@ def test_provenance_is_metadata_only(tmp_path):
     write(network, tmp_path / "n.nir", dt=0.5)
     graph = read(tmp_path / "n.nir")
     assert graph.metadata["dt"] == 0.5
+    assert from_graph(graph).provenance["nir"]["dt"] == 0.5
+    graph.metadata["provenance"] = "not JSON"
+    assert equal(from_graph(graph), network)
     graph.metadata = {}
     assert equal(from_graph(graph), network)
+
+
+def test_the_network_keeps_where_it_comes_from(tmp_path):
+    network = dataclasses.replace(CASES["vectors"](), provenance={"checkpoint": {"epoch": 3}})
+    assert through_file(network, tmp_path / "n.nir").provenance["checkpoint"] == {"epoch": 3}
 
 
 @pytest.mark.parametrize("dt", [0, -1.0, float("nan"), float("inf"), "1"])

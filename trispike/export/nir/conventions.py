@@ -83,6 +83,8 @@ class Convention:
     """What the tool's reader makes of what is None above."""
     precision: str
     """What the tool computes in."""
+    caveat: str
+    """Where the tool does not do what is said here; empty: nowhere that is known."""
     refused: Mapping[str, str]
     """Node types that the tool reads as something else, and why."""
 

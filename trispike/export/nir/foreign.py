@@ -100,6 +100,7 @@ def from_foreign(
                     "convention": convention.name,
                     "dt": convention.dt,
                     "readout": summary,
+                    "caveat": convention.caveat,
                     "populations": {
                         new: old
                         for old, new in building.names.items()

@@ -7,6 +7,7 @@ exactly.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -118,20 +119,35 @@ def lowered(network: FloatNetwork, reset: Reset, *, complement: bool) -> Lowered
     return Lowered(network=result, losses=tuple(losses), pairs=pairs)
 
 
-def measured(network: FloatNetwork, lower: Lowered, data: Array, *, batch: int = 16) -> Mismatch:
-    """Run both on the same raw data and count the spikes that differ."""
+def measured(
+    network: FloatNetwork,
+    other: FloatNetwork,
+    pairs: Mapping[str, tuple[str, str | None]],
+    data: Array,
+    *,
+    batch: int = 16,
+) -> Mismatch:
+    """Run two networks on the same data and count the spikes that differ.
+
+    Args:
+        network: The original, whose input turns the data into what both receive.
+        other: What was made of it.
+        pairs: As in :class:`Lowered`.
+        data: Raw data.
+        batch: Samples that are run together.
+    """
     inputs = network.input.encode(data, network.steps)
     wrong = dict.fromkeys(network.populations, 0)
     changed = 0
     for first in range(0, len(inputs), batch):
         part = inputs[first : first + batch]
         logits = [np.zeros((len(part), network.readout.classes)) for _ in range(2)]
-        both = zip(time_steps(network, part), time_steps(lower.network, part), strict=True)
+        both = zip(time_steps(network, part), time_steps(other, part), strict=True)
         for ours, theirs in both:
             weight = network.readout.weights[ours.t]
             logits[0] += weight * ours.logits
             logits[1] += weight * theirs.logits
-            for name, (positive, negative) in lower.pairs.items():
+            for name, (positive, negative) in pairs.items():
                 spikes = theirs.populations[positive].spikes
                 if negative:
                     spikes = spikes - theirs.populations[negative].spikes

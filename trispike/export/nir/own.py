@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -134,14 +135,22 @@ def _network(
             scale=float(readout.scale),
         ),
         steps=int(source.steps),
-        provenance={
-            "nir": {
-                key: value.item() if isinstance(value, np.generic) else value
-                for key, value in graph.metadata.items()
-                if isinstance(value, str | int | float | np.generic)
-            }
-        },
+        provenance=_provenance(graph.metadata),
     )
+
+
+def _provenance(metadata: dict[str, Any]) -> dict[str, Any]:
+    """What the network came from, and the file; whatever is unreadable there is left out."""
+    plain = {
+        key: value.item() if isinstance(value, np.generic) else value
+        for key, value in metadata.items()
+        if isinstance(value, str | int | float | np.generic)
+    }
+    try:
+        before = json.loads(str(plain.pop("provenance", "{}")))
+    except (TypeError, json.JSONDecodeError):
+        before = {}
+    return {**(before if isinstance(before, dict) else {}), "nir": plain}
 
 
 def _population(graph: Any, name: str, labels: list[str], dt: float) -> Population:

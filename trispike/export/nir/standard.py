@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from trispike.errors import InvalidDataError, UnsupportedError
 from trispike.export.nir.conventions import Convention, as_read
+from trispike.export.nir.foreign import from_foreign
 from trispike.export.nir.layout import full
 from trispike.export.nir.lossy import Lowered, Mismatch, lowered, measured
 from trispike.export.nir.package import nir
@@ -48,7 +49,7 @@ class StandardExport:
     losses: tuple[str, ...]
     """What was changed, if that was allowed."""
     mismatch: Mismatch | None
-    """How much that matters on the data that were given."""
+    """How far the graph is from the network on the data, if some were given."""
 
 
 def write_standard(
@@ -76,7 +77,8 @@ def to_standard_graph(
         dt: Duration of a time step; by default the tool's own, or 1.
         allow_lossy: Replace neurons that standard nodes cannot say by such as they can: two
             opposed LIFs for a ternary one.
-        data: Raw data to measure on what that costs; needed for it.
+        data: Raw data; the graph is read again as the tool reads it, run on them and compared.
+            Needed for losses.
 
     Raises:
         UnsupportedError: A population or connection has no exact form in standard nodes as this
@@ -101,19 +103,35 @@ def to_standard_graph(
             expected="data to measure on what it costs",
             fix="Give --data.",
         )
-    lower, mismatch = None, None
+    lower = Lowered(network=network, losses=(), pairs={n: (n, None) for n in network.populations})
     if allow_lossy and data is not None:
-        lower, mismatch = _best(network, chosen, data)
-    graph = _Plain(network if lower is None else lower.network, chosen).graph()
+        lower = _best(network, chosen, data)
+    graph = _Plain(lower.network, chosen).graph()
     return StandardExport(
         graph=graph,
         notes=_notes(network, chosen),
-        losses=() if lower is None else lower.losses,
-        mismatch=mismatch,
+        losses=lower.losses,
+        mismatch=None if data is None else _measured(network, lower, graph, chosen, data),
     )
 
 
-def _best(network: FloatNetwork, convention: Convention, data: Array) -> tuple[Lowered, Mismatch]:
+def _measured(
+    network: FloatNetwork, lower: Lowered, graph: Any, convention: Convention, data: Array
+) -> Mismatch:
+    """How far the graph, read again as the tool reads it, is from the network."""
+    again = from_foreign(
+        graph, convention=convention, steps=network.steps, encoding=network.input.encoding
+    )
+    names = {old: new for new, old in again.provenance["nir"]["populations"].items()}
+    pairs = {
+        name: (names[positive], None if negative is None else names[negative])
+        for name, (positive, negative) in lower.pairs.items()
+    }
+    weights = replace(again.readout, weights=network.readout.weights)
+    return measured(network, replace(again, readout=weights), pairs, data)
+
+
+def _best(network: FloatNetwork, convention: Convention, data: Array) -> Lowered:
     """The lowering that differs least on the data."""
     reset = convention.reset
     if reset not in ("zero", "subtract", "none"):
@@ -124,8 +142,9 @@ def _best(network: FloatNetwork, convention: Convention, data: Array) -> tuple[L
             fix="Choose another convention.",
         )
     tried = [lowered(network, reset, complement=choice) for choice in (False, True)]  # type: ignore[arg-type]
-    rated = [(lower, measured(network, lower, data)) for lower in tried]
-    return min(rated, key=lambda pair: pair[1].mismatches)
+    if len({lower.losses for lower in tried}) == 1:
+        return tried[0]
+    return min(tried, key=lambda x: measured(network, x.network, x.pairs, data).mismatches)
 
 
 def _notes(network: Network, convention: Convention) -> tuple[str, ...]:
@@ -137,6 +156,8 @@ def _notes(network: Network, convention: Convention) -> tuple[str, ...]:
         notes.append("Feed the same frame at every time step.")
     kind = "their mean" if np.allclose(weights, 1 / network.steps) else "their weighted sum"
     listed = ", ".join(f"{w:g}" for w in weights[:8]) + (", ..." if len(weights) > 8 else "")
+    if convention.caveat:
+        notes.append(convention.caveat)
     notes.append(f"The output is one vector per step; the logits are {kind} (weights {listed}).")
     return tuple(notes)
 

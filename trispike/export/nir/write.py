@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -88,6 +89,7 @@ def to_graph(network: Network, *, dt: float = 1.0) -> Any:
         "trispike": importlib.metadata.version("trispike"),
         "dt": dt,
         "network_sha256": digest(network),
+        "provenance": json.dumps(dict(network.provenance)),
     }
     return nir.NIRGraph(nodes=parts.nodes, edges=parts.edges, metadata=metadata, type_check=False)
 
