@@ -178,7 +178,7 @@ def as_float(network: IntegerNetwork) -> FloatNetwork:
     def connection(c: Connection) -> Connection:
         field = "scale" if isinstance(c.operator, Identity) else "weight"
         weight = c.operator.weight * 2.0**c.exponent
-        operator = replace(c.operator, **{field: weight})  # type: ignore[arg-type]
+        operator = replace(c.operator, **{field: weight})
         return replace(c, operator=operator, exponent=0)
 
     readout = network.readout

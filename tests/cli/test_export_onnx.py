@@ -78,3 +78,22 @@ def test_engines_on_the_command_line(run, files):
     assert simulated["ledger"] == trusted["ledger"]
     verified = run("verify", files.vectors, "--engines", "reference,onnx", *data).json
     assert verified["equal"] is True
+
+
+def test_a_file_is_verified(run, files, tmp_path):
+    path = tmp_path / "net.onnx"
+    run("export", files.vectors, "--format", "onnx", "-o", path)
+    command = ("verify", files.vectors, "--data", files.vectors_data, "--onnx", path)
+    outcome = run(*command)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.startswith(f"{path} == reference\nsequence form, float32, 5 samples: ")
+    assert run(*command, "--json").json["equal"] is True
+
+
+def test_a_file_of_another_network_or_none_is_refused(refused, run, files, tmp_path):
+    path = tmp_path / "net.onnx"
+    run("export", files.vectors, "--format", "onnx", "-o", path)
+    command = ("verify", files.saturation, "--data", files.vectors_data, "--onnx")
+    assert "a model of the network" in refused(*command, path, kind="FileFormatError")
+    path.write_bytes(path.read_bytes()[:500])
+    assert "an ONNX model" in refused(*command, path, kind="FileFormatError")

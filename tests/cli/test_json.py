@@ -117,7 +117,11 @@ def test_estimate(run, files):
     check("trispike estimate", run(*command).json, run(*command, *assume).json)
 
 
-def test_verify(run, files, monkeypatch):
+def test_verify(run, files, tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    model = tmp_path / "net.onnx"
+    run("export", files.vectors, "--format", "onnx", "-o", model)
+
     class Other(ReferenceEngine):
         def run(self, *args: Any, **kwargs: Any) -> Result:
             result = super().run(*args, **kwargs)
@@ -133,6 +137,7 @@ def test_verify(run, files, monkeypatch):
         "trispike verify",
         run(*command, "reference,same").json,
         run(*command, "reference,other").json,
+        run(*command[:-1], "--onnx", model).json,
     )
 
 
@@ -144,6 +149,10 @@ def test_export_and_import(run, files, tmp_path):
     check(
         "trispike export",
         run(*command, "nir", "-o", exchanged).json,
+        run(
+            *(*command, "nir", "-o", tmp_path / "lossy.nir", "--nodes", "standard"),
+            *("--allow-lossy", "--data", files.data, "--samples", 2),
+        ).json,
         run(*command, "onnx", "-o", tmp_path / "net.onnx").json,
     )
     check("trispike import", run("import", exchanged, "-o", back, "--json").json)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.networks import CASES, as_float, vectors
 from trispike.network.picture import draw
-from trispike.network.picture.layout import arrange
+from trispike.network.picture.layout import Wire, arrange
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -37,12 +37,15 @@ def test_nothing_overlaps_or_leaves_the_picture(case):
     for a, b in zip(layout.cards, layout.cards[1:], strict=False):
         assert a.top + a.height < b.top
     assert layout.cards[-1].top + layout.cards[-1].height < layout.height
-    for a, b in combinations(layout.wires, 2):
-        if (a.lane, a.late) == (b.lane, b.late):
-            first, second = (min(w.starts + w.ends) for w in (a, b))
-            last = {first: max(a.starts + a.ends), second: max(b.starts + b.ends)}
-            assert last[min(first, second)] < max(first, second)
+    for one, two in combinations(layout.wires, 2):
+        if (one.lane, one.late) == (two.lane, two.late):
+            first, second = sorted((min(ends), max(ends)) for ends in map(_ends, (one, two)))
+            assert first[1] < second[0]
     assert layout.left + layout.column < layout.width
+
+
+def _ends(wire: Wire) -> tuple[float, ...]:
+    return wire.starts + wire.ends
 
 
 def test_late_connections_run_on_the_left():

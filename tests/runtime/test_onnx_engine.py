@@ -115,6 +115,7 @@ def test_digits():
     result, reference = engine.run(x, y), trusted.run(x, y)
     assert_equal(result, reference)
     assert result.accuracy == reference.accuracy
+    assert result.accuracy is not None
     assert result.accuracy > 0.95
     assert_equal(engine.run(x[:8], record="all"), trusted.run(x[:8], record="all"))
 

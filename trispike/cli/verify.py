@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -18,10 +19,12 @@ from trispike.cli.console import (
     print_json,
     print_note,
     progress_bar,
+    stage,
 )
 from trispike.network import Network, load
 from trispike.runtime.data import Data, load_data
 from trispike.runtime.engines import ENGINES
+from trispike.runtime.onnx_file import check_file
 from trispike.runtime.verify import Certificate, Difference
 from trispike.runtime.verify import verify as verify_engines
 
@@ -40,18 +43,51 @@ def verify(
         ),
     ] = "reference,lava",
     samples: Annotated[int, typer.Option(min=1, help="Use the first so many samples.")] = 64,
+    onnx: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="Compare an exported ONNX file with the reference engine, instead of engines.",
+        ),
+    ] = None,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
     """Compare engines on the same samples: every spike, state, logit and count."""
     names = [name.strip() for name in engines.split(",") if name.strip()]
     given = load_data(data).first(samples)
+    if onnx is not None:
+        _verify_file(load(network), given, onnx, as_json=as_json)
+        return
     certificate = compare_engines(load(network), given, names)
     if as_json:
         print_json(certificate_facts(certificate, given))
     else:
         print_certificate(certificate)
     if not certificate.equal:
+        raise typer.Exit(FAILED)
+
+
+def _verify_file(network: Network, given: Data, path: Path, *, as_json: bool) -> None:
+    with stage("running the file in onnxruntime"):
+        check = check_file(network, path, given.x)
+    if as_json:
+        print_json({"data": given.name, "file": str(path), **check.to_dict()})
+    else:
+        out.print(
+            f"{path} {'==' if check.equal else '!='} reference",
+            style="bold green" if check.equal else "bold red",
+            soft_wrap=True,
+        )
+        out.print(
+            f"{check.form} form, {check.carrier}, {check.samples} samples: "
+            f"{check.values_compared:,} values compared, logits differ by at most "
+            f"{check.largest_logit_difference:g}"
+            + ("" if check.spike_ties is None else f", {check.spike_ties} spikes on a threshold")
+        )
+    if not check.equal:
         raise typer.Exit(FAILED)
 
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from trispike.export.onnx import build_model, check, write  # noqa: E402
 FORMS = ("step", "sequence", "unrolled")
 
 
-def nodes(model, domain):
+def nodes(model: Any, domain: str) -> list[Any]:
     """All nodes of a domain, those of loop bodies included."""
     todo, found = list(model.graph.node), []
     while todo:
@@ -213,7 +214,7 @@ def _wide(operator: str, exponent: int = 0) -> IntegerNetwork:
     return b.build("a")
 
 
-def _aligned(network: IntegerNetwork, samples: int) -> np.ndarray:
+def _aligned(network: IntegerNetwork, samples: int) -> Any:
     """Inputs of +-127 in the signs of one row of the weights: sums as large as they can be."""
     weight = network.connections[0].operator.weight
     inputs = np.zeros((samples, *network.input.shape))

@@ -1,6 +1,8 @@
 """Files of strangers: damaged, foreign, or out for what lies elsewhere on the disk."""
 
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +34,7 @@ def outside(location: str, **entries: object) -> TensorProto:
     return tensor
 
 
-def model_with(tensor: TensorProto, where: str = "graph") -> onnx.ModelProto:
+def model_with(tensor: TensorProto, where: str = "graph") -> Any:
     """y = x + w, with w in the graph, in a node, in a branch, or in a function."""
     add = [helper.make_node("Add", ["x", "w"], ["y"])]
     constant = helper.make_node("Constant", [], ["w"], value=tensor)
@@ -62,7 +64,7 @@ def model_with(tensor: TensorProto, where: str = "graph") -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=opsets, functions=functions, ir_version=9)
 
 
-def save(model, path):
+def save(model: Any, path: Path) -> Path:
     path.write_bytes(model.SerializeToString())
     return path
 

@@ -39,7 +39,7 @@ class Parts:
 
 def build_parts(
     network: Network,
-    form: Form,
+    form: str,
     numbers: Numbers,
     observe: Mapping[str, Collection[str]] | None = None,
 ) -> Parts:

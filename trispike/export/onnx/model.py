@@ -26,7 +26,7 @@ FORMAT_VERSION = 1
 
 def build_model(
     network: Network,
-    form: Form = "sequence",
+    form: str = "sequence",
     carrier: str = "float32",
     *,
     observe: Mapping[str, Collection[str]] | None = None,
@@ -64,7 +64,7 @@ def build_model(
     return model
 
 
-def metadata(network: Network, form: Form, numbers: Numbers, parts: Parts) -> dict[str, str]:
+def metadata(network: Network, form: str, numbers: Numbers, parts: Parts) -> dict[str, str]:
     """What a model says about itself: where it comes from, and how to feed it.
 
     All values are JSON, sorted by name, without a time or a place, so that equal networks give

@@ -10,7 +10,6 @@ import onnx
 from onnx import numpy_helper
 
 from trispike.errors import InvalidSettingError
-from trispike.export.onnx.forms import Form
 from trispike.export.onnx.model import build_model, check
 from trispike.network import Network
 from trispike.network.files import whole_file
@@ -26,7 +25,7 @@ def write(
     network: Network,
     path: str | os.PathLike[str],
     *,
-    form: Form = "sequence",
+    form: str = "sequence",
     carrier: str = "float32",
     inside_bytes: int = INSIDE_BYTES,
 ) -> tuple[Path, ...]:
