@@ -135,6 +135,16 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
         {"a": nn.BatchNorm2d(3, track_running_stats=False)},
         "layer 'a': got a batch norm without running statistics.*expected track_running_stats=True",
     ),
+    "functional batch norm of the batch": (
+        after(lambda s, y: F.batch_norm(y, None, None, training=True)),
+        {},
+        r"layer 'batch_norm\(\)': got a batch norm with training=True, which depends on the batch",
+    ),
+    "functional batch norm without statistics": (
+        after(lambda s, y: F.batch_norm(y, None, None)),
+        {},
+        r"layer 'batch_norm\(\)': got a batch norm without running statistics",
+    ),
     "batch norm over time": (
         lambda s, x: read(s, s.a(fired(s, x))),
         {"a": nn.BatchNorm3d(6)},

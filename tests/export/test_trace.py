@@ -279,6 +279,13 @@ class Gained(nn.Conv2d):
         return super().forward(input) * 2 - 1
 
 
+class ThresholdNorm(nn.BatchNorm2d):
+    """Threshold-dependent batch norm, as others write it."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return 0.5 * super().forward(input)
+
+
 LAYERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "conv": (lambda s, y: s.a(y), {"a": nn.Conv2d(3, 4, 3, stride=(2, 1), padding=(1, 0))}),
     "conv same": (lambda s, y: s.a(y), {"a": nn.Conv2d(3, 4, 3, padding="same", dilation=(1, 2))}),
@@ -311,6 +318,13 @@ LAYERS: dict[str, tuple[Any, dict[str, Any]]] = {
         {"a": nn.Conv2d(3, 4, 3, padding=1), "b": nn.BatchNorm2d(3)},
     ),
     "sync batch norm": (lambda s, y: s.b(y), {"b": nn.SyncBatchNorm(3)}),
+    "functional batch norm": (
+        lambda s, y: F.batch_norm(
+            y, s.b.running_mean, s.b.running_var, s.b.weight, bias=s.b.bias, eps=0.1
+        ),
+        {"b": nn.BatchNorm2d(3)},
+    ),
+    "a batch norm scaled by the threshold": (lambda s, y: s.b(y), {"b": ThresholdNorm(3)}),
     "batch norm without parameters": (lambda s, y: s.b(y), {"b": nn.BatchNorm2d(3, affine=False)}),
     "batch norm 1d": (
         lambda s, y: s.b(s.a(y.flatten(1))),

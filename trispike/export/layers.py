@@ -92,32 +92,9 @@ def _linear(module: nn.Linear, x: Signal, name: str) -> Signal:
 @layer.register(nn.BatchNorm3d)
 @layer.register(nn.SyncBatchNorm)
 def _batch_norm(module: nn.BatchNorm2d, x: Signal, name: str) -> Signal:
-    if module.running_mean is None or module.running_var is None:
-        raise fold.refusal(
-            name,
-            got="a batch norm without running statistics, which depends on the batch",
-            expected="track_running_stats=True",
-        )
-    features = ax.feature_axes(x.axes)
-    if len(x.axes) < 2 or not features or x.axes[1] != features[0]:
-        raise fold.refusal(
-            name, got=f"a batch norm of {ax.describe(x.axes)}", expected="channels as axis 1"
-        )
-    x = arranged(x, name)
-    mean, variance = to_numpy(module.running_mean), to_numpy(module.running_var)
-    gain = 1.0 / np.sqrt(variance + module.eps)
-    if module.weight is not None:
-        gain = gain * to_numpy(module.weight)
-    shift = -mean * gain
-    if module.bias is not None:
-        shift = shift + to_numpy(module.bias)
-    if gain.size != x.value.shape[0]:
-        raise fold.refusal(
-            name, got=f"{x.value.shape[0]} channels", expected=f"{gain.size}, by its statistics"
-        )
-    shape = (-1,) + (1,) * (len(x.value.shape) - 1)
-    scaled = fold.scaled(x.value, gain.reshape(shape), name)
-    return with_value(x, fold.shifted(scaled, shift.reshape(shape)))
+    return normalize(
+        x, name, module.running_mean, module.running_var, module.weight, module.bias, module.eps
+    )
 
 
 @layer.register
@@ -210,6 +187,37 @@ def project(x: Signal, name: str, weight: Any, bias: Any) -> Signal:
     x = arranged(x, name)
     own = None if bias is None else to_numpy(bias)
     return with_value(x, fold.projected(x.value, to_numpy(weight), own, name))
+
+
+def normalize(
+    x: Signal, name: str, mean: Any, variance: Any, weight: Any, bias: Any, eps: float
+) -> Signal:
+    """A batch norm with its running statistics."""
+    if mean is None or variance is None:
+        raise fold.refusal(
+            name,
+            got="a batch norm without running statistics, which depends on the batch",
+            expected="track_running_stats=True",
+        )
+    features = ax.feature_axes(x.axes)
+    if len(x.axes) < 2 or not features or x.axes[1] != features[0]:
+        raise fold.refusal(
+            name, got=f"a batch norm of {ax.describe(x.axes)}", expected="channels as axis 1"
+        )
+    x = arranged(x, name)
+    gain = 1.0 / np.sqrt(to_numpy(variance) + eps)
+    if weight is not None:
+        gain = gain * to_numpy(weight)
+    shift = -to_numpy(mean) * gain
+    if bias is not None:
+        shift = shift + to_numpy(bias)
+    if gain.size != x.value.shape[0]:
+        raise fold.refusal(
+            name, got=f"{x.value.shape[0]} channels", expected=f"{gain.size}, by its statistics"
+        )
+    shape = (-1,) + (1,) * (len(x.value.shape) - 1)
+    scaled = fold.scaled(x.value, gain.reshape(shape), name)
+    return with_value(x, fold.shifted(scaled, shift.reshape(shape)))
 
 
 def average(

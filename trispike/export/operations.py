@@ -16,7 +16,7 @@ import torch
 
 from trispike.export import axes as ax
 from trispike.export import fold
-from trispike.export.layers import adaptive_average, average, convolve, project
+from trispike.export.layers import adaptive_average, average, convolve, normalize, project
 from trispike.export.signals import Array, Signal, arranged, constant, with_axes
 
 Operation: TypeAlias = Callable[..., Any]
@@ -138,6 +138,27 @@ def _conv2d(
 @_operation("linear")
 def _linear(name: str, input: Signal, weight: Any, bias: Any = None) -> Signal:
     return project(input, name, weight, bias)
+
+
+@_operation("batch_norm")
+def _batch_norm(
+    name: str,
+    input: Signal,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Signal:
+    if training:
+        raise fold.refusal(
+            name,
+            got="a batch norm with training=True, which depends on the batch",
+            expected="running statistics",
+        )
+    return normalize(input, name, running_mean, running_var, weight, bias, eps)
 
 
 @_operation("avg_pool2d")
