@@ -13,7 +13,7 @@ certificate = trispike.verify(quantization.network, images)
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -86,6 +86,7 @@ def convert(
     """
     # Here, because everything after a conversion works without torch.
     from trispike.export import prove, trace  # noqa: PLC0415
+    from trispike.nn import Provenance  # noqa: PLC0415
 
     if hasattr(example_input, "detach"):  # a tensor, perhaps on another device
         example_input = example_input.detach().cpu()
@@ -109,7 +110,7 @@ def convert(
             fix="Pass a batch of real data.",
         )
     provenance = getattr(module, "provenance", None)
-    recorded = {} if provenance is None else {"checkpoint": _plain(provenance)}
+    recorded = {"checkpoint": asdict(provenance)} if isinstance(provenance, Provenance) else {}
     traced = trace(
         module, shape, steps=steps, encoding=encoding, mean=mean, std=std, provenance=recorded
     )
@@ -139,12 +140,6 @@ def _encoding_of(module: nn.Module, data: Array, steps: int) -> Encoding:
             "'frames' or 'spikes'.",
         )
     return found
-
-
-def _plain(provenance: Any) -> dict[str, Any]:
-    from dataclasses import asdict  # noqa: PLC0415
-
-    return asdict(provenance)
 
 
 def simulate(

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import trispike
-from tests.export.modules import Net, T, fired, images, net, read, stacked, unmerged
+from tests.export.modules import Net, T, fired, frames_first, images, net, read, stacked, unmerged
 from trispike.errors import (
     FoldingError,
     InvalidDataError,
@@ -493,6 +493,21 @@ def test_convert_takes_tensors_and_normalization():
     conversion = trispike.convert(module(), data, steps=T, mean=mean, std=std)
     assert conversion.proof.holds
     assert np.array_equal(conversion.network.input.mean, mean)
+
+
+@pytest.mark.parametrize("encoding", ["frames", "spikes"])
+def test_convert_takes_frames_and_spikes(encoding):
+    data = np.random.default_rng(0).integers(-1, 3, (T, T, 1, 6, 5))
+    conversion = trispike.convert(net(frames_first), data, steps=T, encoding=encoding)
+    assert conversion.network.input.encoding == encoding
+    assert conversion.proof.spike_mismatches == 0
+    assert conversion.proof.spikes_fired > 100
+
+
+def test_a_provenance_that_is_not_ours_is_not_recorded():
+    of = module()
+    setattr(of, "provenance", "my notes")  # noqa: B010
+    assert dict(trispike.convert(of, images(), steps=T).network.provenance) == {}
 
 
 @pytest.mark.parametrize(
