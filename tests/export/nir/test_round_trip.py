@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import nir
 import numpy as np
@@ -29,6 +30,7 @@ from trispike.network import (
     Readout,
     equal,
 )
+from trispike.runtime.data import load_digits_split
 from trispike.runtime.engines import build_engine
 from trispike.runtime.verify import verify
 
@@ -89,6 +91,17 @@ def test_architectures_float_and_integer(architecture, form, tmp_path):
     assert equal(through_file(network, tmp_path / "float.nir"), network)
     integer = trispike.quantize(network, data).network
     assert equal(through_file(integer, tmp_path / "integer.nir"), integer)
+
+
+def test_the_demo_network(tmp_path):
+    digits = load_digits_split().test.x[:4]
+    checkpoint = Path(trispike.__file__).parent / "demo" / "ctsn_digits.pth"
+    module = trispike.load_checkpoint(checkpoint, "ctsn-resnet8", steps=4)
+    network = trispike.convert(module, digits).network
+    assert equal(through_file(network, tmp_path / "float.nir", dt=1e-3), network)
+    integer = trispike.quantize(network, digits).network
+    assert equal(through_file(integer, tmp_path / "integer.nir"), integer)
+    assert verify(integer, digits, ("reference", "nir")).equal
 
 
 def small_float(neuron: Neuron) -> FloatNetwork:
