@@ -56,10 +56,16 @@ def fan_out(
         _meetings(step, cover) for step, cover in zip(steps, covers, strict=True)
     )
     outputs, inputs = kernel.shape[0] // groups, kernel.shape[1]
-    wide: npt.NDArray[Any] = kernel.astype(np.float64 if kernel.dtype.kind == "f" else np.int64)
-    wide = wide.reshape(groups, outputs, inputs, *kernel.shape[2:])
-    merged = np.einsum("goiyx,ay,bx->goiab", wide, sets_y, sets_x, optimize=True)
-    exists = np.count_nonzero(merged, axis=1).reshape(groups * inputs, len(sets_y), len(sets_x))
+    grouped = kernel.reshape(groups, outputs, inputs, *kernel.shape[2:])
+    if max(sets_y.sum(axis=1).max(), sets_x.sum(axis=1).max()) <= 1:
+        # At most one weight lies between two elements, so that there is nothing to cancel.
+        nonzero: Counts = np.count_nonzero(grouped, axis=1)
+        exists = np.einsum("giyx,ay,bx->giab", nonzero, sets_y, sets_x, optimize=True)
+    else:
+        wide = grouped.astype(np.float64 if kernel.dtype.kind == "f" else np.int64)
+        merged = np.einsum("goiyx,ay,bx->goiab", wide, sets_y, sets_x, optimize=True)
+        exists = np.count_nonzero(merged, axis=1)
+    exists = exists.reshape(groups * inputs, len(sets_y), len(sets_x))
     counts = np.einsum("ya,cab,xb->cyx", often_y, exists, often_x, optimize=True)
     return counts.reshape(source_shape).astype(np.int64)
 
