@@ -62,7 +62,8 @@ def fan_out(
         nonzero: Counts = np.count_nonzero(grouped, axis=1)
         exists = np.einsum("giyx,ay,bx->giab", nonzero, sets_y, sets_x, optimize=True)
     else:
-        wide = grouped.astype(np.float64 if kernel.dtype.kind == "f" else np.int64)
+        number = np.float64 if kernel.dtype.kind == "f" else np.int64
+        wide: npt.NDArray[Any] = grouped.astype(number)
         merged = np.einsum("goiyx,ay,bx->goiab", wide, sets_y, sets_x, optimize=True)
         exists = np.count_nonzero(merged, axis=1)
     exists = exists.reshape(groups * inputs, len(sets_y), len(sets_x))
