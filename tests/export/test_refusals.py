@@ -507,6 +507,20 @@ def test_frames_without_neurons_are_refused():
         trace(module, (1, 6, 5), steps=T, encoding="frames")
 
 
+@pytest.mark.parametrize("steps", [1, T])
+def test_a_sum_with_rows_and_columns_exchanged(steps):
+    """The shapes are equal, and for one step time may have no name; the axes are not."""
+    module = net(
+        lambda s, x: s.fc((s.neuron(repeated(s.conv(x), steps)).transpose(3, 4)
+                           + repeated(s.conv(x), steps)).flatten(2)).mean(0),
+        fc=nn.Linear(75, 5),
+    )  # fmt: skip
+    with pytest.raises(
+        UnsupportedError, match=r"layer 'add\(\)': got (features laid out|a sum of)"
+    ):
+        trace(module, (1, 5, 5), steps=steps)
+
+
 @pytest.mark.parametrize("steps", [T - 1, T + 1, 2 * T])
 def test_another_number_of_steps_than_the_code_has(steps):
     with pytest.raises(UnsupportedError, match=r"got a reshape of|got .* repeated to"):

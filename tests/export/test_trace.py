@@ -151,6 +151,9 @@ ONE_STEP = {
     "a sum across the neuron": lambda s, x: read(
         s, s.neuron(s.conv(x)[None]) + s.conv(x).unsqueeze(0)
     ),
+    "a sum across the neuron, from the other side": lambda s, x: read(
+        s, s.conv(x).unsqueeze(0) + s.neuron(s.conv(x)[None])
+    ),
     "merged": lambda s, x: s.fc(s.neuron(s.conv(x)[None]).flatten(0, 1).flatten(1)),
 }
 
@@ -378,6 +381,10 @@ LAYERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "linear twice": (
         lambda s, y: s.b(s.a(y.flatten(1))),
         {"a": nn.Linear(90, 7), "b": nn.Linear(7, 6)},
+    ),
+    "a sum of what is flattened in different ways": (
+        lambda s, y: y.flatten(1) + s.b(y.flatten(1)) + s.a(y).flatten(1),
+        {"a": nn.Conv2d(3, 3, 1), "b": nn.BatchNorm1d(90)},
     ),
     "flatten and unflatten layers": (
         lambda s, y: s.b(s.a(y)),

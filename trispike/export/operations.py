@@ -60,27 +60,37 @@ def _add(name: str, input: Any, other: Any, *, alpha: float = 1.0) -> Signal:
 
 
 def _sum_of_two(name: str, a: Signal, b: Signal) -> Signal:
-    if (a.time_weights is None) != (b.time_weights is None) or not np.array_equal(
-        a.time_weights if a.time_weights is not None else 0,
-        b.time_weights if b.time_weights is not None else 0,
-    ):
+    if not _of_the_same_steps(a, b):
         raise fold.refusal(
             name,
             got="a sum of signals that hold different time steps",
             expected="signals of all time steps, or averaged over time in the same way",
             fix="Add them before time is averaged or selected.",
         )
+    if a.axes != b.axes and a.shape == b.shape:
+        # Flattened features may still be known as channels, rows and columns in one of the two.
+        a, b = arranged(a, name), arranged(b, name)
+        if a.steps == 1 and _without_time(a.axes) == _without_time(b.axes):
+            # For one time step, time may be an axis of one element without a name.
+            a = with_axes(a, b.axes) if ax.holds(b.axes, "T") else a
+            b = with_axes(b, a.axes)
     if a.axes != b.axes:
-        # For one time step, time may have been an axis of one element without a name.
-        named = a if ax.holds(a.axes, "T") else b
-        if a.shape != b.shape or a.steps != 1:
-            raise fold.refusal(
-                name,
-                got=f"a sum of {ax.measured(a.axes)} and {ax.measured(b.axes)}",
-                expected="equal axes",
-            )
-        a = with_axes(a, named.axes)
+        raise fold.refusal(
+            name,
+            got=f"a sum of {ax.measured(a.axes)} and {ax.measured(b.axes)}",
+            expected="equal axes",
+        )
     return replace(a, value=fold.added(a.value, b.value, name))
+
+
+def _of_the_same_steps(a: Signal, b: Signal) -> bool:
+    if a.time_weights is None or b.time_weights is None:
+        return a.time_weights is b.time_weights
+    return np.array_equal(a.time_weights, b.time_weights)
+
+
+def _without_time(axes: ax.Axes) -> ax.Axes:
+    return tuple(tuple(atom for atom in axis if atom.label != "T") for axis in axes)
 
 
 @_operation("sub", "isub", "sub_")
