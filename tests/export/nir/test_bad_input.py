@@ -13,7 +13,13 @@ import pytest
 
 from tests.export.nir.test_import import DT, affine, chain, conv2d, cuba, flatten, graph, lif
 from tests.networks import CASES
-from trispike.errors import FileFormatError, InvalidSettingError, TrispikeError, UnsupportedError
+from trispike.errors import (
+    FileFormatError,
+    InvalidSettingError,
+    TrispikeError,
+    UnsafeFileError,
+    UnsupportedError,
+)
 from trispike.export.nir import from_graph, read, read_network, to_graph, write
 
 
@@ -47,6 +53,28 @@ def test_every_truncation_is_named(tmp_path):
         (tmp_path / "cut.nir").write_bytes(whole[:kept])
         with pytest.raises(FileFormatError):
             read_network(tmp_path / "cut.nir")
+
+
+@pytest.mark.parametrize("how", ["soft link", "external link", "raw data", "endless"])
+def test_data_from_elsewhere(how, tmp_path):
+    nir.write(tmp_path / "n.nir", small())
+    (tmp_path / "secret").write_bytes(b"12345678" * 4)
+    nir.write(tmp_path / "other.nir", small())
+    with h5py.File(tmp_path / "n.nir", "a") as file:
+        del file["node/nodes/n1/tau"]
+        if how == "soft link":
+            file["node/nodes/n1/tau"] = h5py.SoftLink("/node/nodes/n1/r")
+        elif how == "external link":
+            other = h5py.ExternalLink(tmp_path / "other.nir", "/node/nodes/n1/tau")
+            file["node/nodes/n1/tau"] = other
+        elif how == "raw data":
+            place = [(str(tmp_path / "secret"), 0, 32)]
+            file.create_dataset("node/nodes/n1/tau", (4,), np.float64, external=place)
+        else:
+            file["node/nodes/n1/tau"] = file["node"]
+    with pytest.raises(FileFormatError) as caught:
+        read(tmp_path / "n.nir")
+    assert isinstance(caught.value, UnsafeFileError) == (how != "endless")
 
 
 def test_another_hdf5_file(tmp_path):

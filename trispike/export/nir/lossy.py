@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -77,8 +77,7 @@ def lowered(network: FloatNetwork, reset: Reset, *, complement: bool) -> Lowered
     losses: list[str] = []
     pairs: dict[str, tuple[str, str | None]] = {}
     for name, population in network.populations.items():
-        neuron = population.neuron
-        assert isinstance(neuron, Neuron)
+        neuron = cast(Neuron, population.neuron)  # as in every float network
         binary, changed = _binary(neuron, reset, complement)
         losses += [f"population {name!r}: {change}" for change in changed]
         populations[name] = Population(shape=population.shape, neuron=binary)

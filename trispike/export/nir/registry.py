@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from trispike.errors import FileFormatError, UnsupportedError
+from trispike.errors import FileFormatError, UnsafeFileError, UnsupportedError
 from trispike.export.nir.nodes import CUSTOM_NODES
 from trispike.export.nir.package import h5py, nir
 
@@ -50,6 +50,7 @@ def read(path: str | os.PathLike[str], *, type_check: bool = False) -> Any:
     Raises:
         FileNotFoundError: No such file.
         FileFormatError: No HDF5 file, truncated, or a node lacks a field or has one too many.
+        UnsafeFileError: The file takes data from other files.
         UnsupportedError: A node is of a type that nobody has registered.
     """
     path = Path(path)
@@ -58,6 +59,7 @@ def read(path: str | os.PathLike[str], *, type_check: bool = False) -> Any:
     register()
     try:
         with h5py.File(path, "r") as file:
+            _check_inside(file, path)
             groups = {name: _contents(group) for name, group in _groups(file["node"], "")}
     except HDF5_ERRORS as error:
         raise _unreadable(path, f"unreadable content ({_words(error)})") from error
@@ -79,6 +81,22 @@ def read(path: str | os.PathLike[str], *, type_check: bool = False) -> Any:
     if not isinstance(graph, nir.NIRGraph):
         raise _unreadable(path, f"a single {type(graph).__name__}")
     return graph
+
+
+def _check_inside(group: Any, path: Path) -> None:
+    """Refuse links, and data that HDF5 would fetch from other files."""
+    for name in group:
+        link = group.get(name, getlink=True)
+        item = group[name] if isinstance(link, h5py.HardLink) else None
+        if item is None or (isinstance(item, h5py.Dataset) and (item.external or item.is_virtual)):
+            raise UnsafeFileError(
+                f"file '{path}'",
+                got=f"{group.name.rstrip('/')}/{name}, which lies elsewhere",
+                expected="a file that holds all of its data itself",
+                fix="Do not use this file: it reads other files of yours.",
+            )
+        if isinstance(item, h5py.Group):
+            _check_inside(item, path)
 
 
 def _groups(group: Any, name: str) -> Iterator[tuple[str, Any]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -204,8 +204,8 @@ class _Plain:
         )
 
     def _population(self, name: str, population: Population) -> Any:
-        neuron, shape, convention = population.neuron, population.shape, self.convention
-        assert isinstance(neuron, Neuron)
+        neuron = cast(Neuron, population.neuron)  # as in every float network
+        shape, convention = population.shape, self.convention
         dt, refuse = convention.time_step, _Refusal(name, convention)
         _check_standard(neuron, convention, refuse)
         kind = "CubaLIF" if np.any(neuron.k) else "IF" if (neuron.b_pos == 1).all() else "LIF"
