@@ -419,6 +419,30 @@ def test_analog_input_is_normalized_on_the_host():
     assert encoded.dtype == np.float64
 
 
+@pytest.mark.parametrize(
+    ("encoding", "scale", "data", "fraction"),
+    [
+        ("direct", 0.5, [[63.5, -63.5, 63.74, 0.0]], 0.0),
+        ("direct", 0.5, [[63.76, -1e30, 63.5, 0.0]], 0.5),
+        ("frames", 1.0, [[[128, 0], [1, 1]]], 0.25),
+        ("spikes", 1.0, [[[127, 0], [1, 1]]], 0.0),  # what does not fit is refused instead
+        ("direct", None, [[1e30, 0.0]], 0.0),
+        ("direct", 1.0, np.zeros((0, 2)), 0.0),
+    ],
+)
+def test_how_much_of_the_data_is_clipped(encoding, scale, data, fraction):
+    data = np.asarray(data)
+    source = Input(shape=data.shape[-1:], encoding=encoding, scale=scale)
+    assert source.clipped(data) == fraction
+    limits = np.abs(source.encode(data, steps=2)) == 127
+    assert fraction <= (limits.mean() if data.size else 0.0)
+
+
+def test_normalized_data_are_clipped_after_the_normalization():
+    source = Input(shape=(1,), mean=100.0, std=0.5, scale=1.0)
+    assert source.clipped(np.array([[163.0], [164.0], [0.0], [100.0]])) == 0.5
+
+
 def test_graded_input_is_rounded_half_to_even_then_clipped():
     source = Input(shape=(9,), scale=0.5, mean=1.0)
     x = np.array([[1.0, 1.25, 1.75, 1.2501, 0.75, 64.5, 65.0, 1e9, -1e9]])

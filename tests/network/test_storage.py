@@ -183,6 +183,15 @@ def test_values_that_trade_places_change_the_digest():
     assert digest(base("float")) != digest(base("integer"))
 
 
+def test_shapes_are_part_of_a_network(tmp_path):
+    """A scalar is no array of one number, neither in the digest nor in a file."""
+    scalar = with_neuron(base("integer"), v_init=np.array(3))
+    array = with_neuron(base("integer"), v_init=np.array([3]))
+    assert digest(scalar) != digest(array)
+    for net in (scalar, array):
+        assert_comes_back(net, tmp_path / "net")
+
+
 def test_a_file_is_plain_safetensors_with_a_readable_header(tmp_path):
     save(base("integer"), tmp_path / "net")
     with safe_open(tmp_path / "net", framework="np") as file:
