@@ -275,6 +275,10 @@ class _Update:
     def _retained(self, state: str, positive: str, negative: str) -> str:
         if self.integer:
             return self._decay(state, positive, negative)
+        return self._by_sign(state, positive, negative)
+
+    def _by_sign(self, state: str, positive: str, negative: str) -> str:
+        """The sum positive * max(z, 0) + negative * min(z, 0)."""
         op = self.nodes.op
         if positive == negative:
             return op("Mul", positive, state, name=f"{state}_kept")
@@ -284,15 +288,15 @@ class _Update:
 
     def _decay(self, state: str, positive: str, negative: str) -> str:
         """sign(z) * ((|z| * m) >> 12): rounded toward zero, m by the sign of z."""
-        op, zero = self.nodes.op, self._number(0)
+        op = self.nodes.op
         if self.s.dtype == FLOAT64:
-            above = op("Mul", op("Max", state, zero, name="z"), positive, name="z")
-            below = op("Mul", op("Min", state, zero, name="z"), negative, name="z")
-            above, below = op("Floor", above, name="z"), op("Ceil", below, name="z")
-            return op("Add", above, below, name=f"{state}_kept")
+            product = self._by_sign(state, positive, negative)
+            # States have at most 32 bits; the conversion rounds toward zero.
+            whole = op("Cast", product, name="whole", to=element_type(INT32))
+            return op("Cast", whole, name=f"{state}_kept", to=element_type(FLOAT64))
         m = positive
         if positive != negative:
-            is_positive = op("GreaterOrEqual", state, zero, name="z")
+            is_positive = op("GreaterOrEqual", state, self._number(0), name="z")
             m = op("Where", is_positive, positive, negative, name="m")
         one = self._number(DECAY_ONE)  # integer division rounds toward zero
         if self.s.dtype == INT64:
