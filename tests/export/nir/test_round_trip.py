@@ -66,7 +66,7 @@ def test_float_networks(name, dt, tmp_path):
     assert equal(through_file(network, tmp_path / "n.nir", dt=dt), network)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1))
 def test_random_networks(seed, tmp_path):
     network = random_network(seed)
