@@ -59,6 +59,22 @@ def test_without_labels_there_is_no_accuracy(run, files, tmp_path):
     assert "accuracy -;" in run(*command).out
 
 
+@pytest.mark.parametrize("command", ["simulate", "estimate", "verify"])
+def test_data_beyond_the_range_of_the_calibration_are_told(command, run, files, tmp_path):
+    x, y = data(files.data)
+    np.savez(tmp_path / "grey.npz", x=x * 255, y=y)
+    engines = ("--engines", "reference,onnx") if command == "verify" else ()
+    outcome = run(
+        command, files.integer_network, "--data", tmp_path / "grey.npz", *engines, "--json"
+    )
+    clipped = trispike.load(files.integer_network).input.clipped(x * 255)
+    assert 0 < clipped < 1
+    assert outcome.code == 0
+    assert outcome.json["data"] == "grey.npz"
+    assert outcome.err.startswith(f"warning: {100 * clipped:.2f}% of the input values were clipped")
+    assert outcome.err.count("\n") == 1
+
+
 def test_the_first_samples_only(run, files):
     command = ("simulate", files.vectors, "--data", files.vectors_data, "--json")
     whole, part = run(*command).json, run(*command, "--samples", 2).json

@@ -19,6 +19,7 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from trispike.errors import InvalidSettingError, TrispikeError
+from trispike.network import Network
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -143,6 +144,21 @@ def print_note(text: str) -> None:
     """A remark; the lines after the first one are indented."""
     wrapped = textwrap.fill(text, out.width, initial_indent="  ", subsequent_indent="    ")
     out.print(wrapped, soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """Something that does not end the command, on stderr: stdout may be JSON."""
+    err.print("warning: ", style="bold yellow", end="")
+    err.print(text, soft_wrap=True)
+
+
+def warn_of_clipping(network: Network, x: Any) -> None:
+    """Say so if data leave the range that the input was quantized for."""
+    if clipped := network.input.clipped(x):
+        warn(
+            f"{percent(clipped)} of the input values were clipped: they are beyond the range of "
+            "the calibration data. Is the data scaled as those were?"
+        )
 
 
 @contextmanager

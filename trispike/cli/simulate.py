@@ -18,6 +18,7 @@ from trispike.cli.console import (
     print_json,
     progress_bar,
     table,
+    warn_of_clipping,
 )
 from trispike.errors import InvalidSettingError
 from trispike.network import Network, digest, load
@@ -70,7 +71,9 @@ def run_engine(name: str, network: Network, given: Data, **options: Any) -> Resu
     """Run data through a network, behind a progress bar."""
     with progress_bar(f"simulating ({name})", len(given.x)) as progress:
         engine = build_engine(name, network, **options)
-        return engine.run(given.x, given.y, progress=progress)
+        result = engine.run(given.x, given.y, progress=progress)
+    warn_of_clipping(network, given.x)
+    return result
 
 
 def result_facts(result: Result, network: Network, given: Data) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from trispike.cli.console import (
     print_note,
     progress_bar,
     stage,
+    warn_of_clipping,
 )
 from trispike.network import Network, load
 from trispike.runtime.data import Data, load_data
@@ -94,7 +95,9 @@ def _verify_file(network: Network, given: Data, path: Path, *, as_json: bool) ->
 def compare_engines(network: Network, given: Data, engines: Sequence[str]) -> Certificate:
     """Compare engines, behind a progress bar."""
     with progress_bar("verifying", len(given.x) * len(engines)) as progress:
-        return verify_engines(network, given.x, engines, progress=progress)
+        certificate = verify_engines(network, given.x, engines, progress=progress)
+    warn_of_clipping(network, given.x)
+    return certificate
 
 
 def certificate_facts(certificate: Certificate, given: Data) -> dict[str, Any]:

@@ -128,10 +128,22 @@ class Input:
             )
         if self.encoding == "spikes":
             return self._spikes(data)
-        values = (data.astype(np.float64) - self.mean) / self.std
+        units = self._units(data)
         if self.scale is None:
-            return values
-        return np.clip(np.rint(values / self.scale), -PAYLOAD_LIMIT, PAYLOAD_LIMIT).astype(np.int64)
+            return units
+        return np.clip(units, -PAYLOAD_LIMIT, PAYLOAD_LIMIT).astype(np.int64)
+
+    def clipped(self, data: Array) -> float:
+        """Fraction of raw values that :meth:`encode` clips because they are out of range, 0..1."""
+        data = np.asarray(data)
+        if self.scale is None or self.encoding == "spikes" or not data.size:
+            return 0.0
+        return float((np.abs(self._units(data)) > PAYLOAD_LIMIT).mean())
+
+    def _units(self, data: Array) -> Array:
+        """Normalized data; in an integer network as whole multiples of its scale, not clipped."""
+        values = (data.astype(np.float64) - self.mean) / self.std
+        return values if self.scale is None else np.rint(values / self.scale)
 
     def _spikes(self, data: Array) -> Array:
         whole = np.rint(data) == data

@@ -173,8 +173,6 @@ class _Quantizer:
         self.state_bits = state_bits
         self.state_shift = state_shift
         self.input_scale = _input_scale(encoded)
-        limit = self.input_scale * (PAYLOAD_LIMIT + 0.5)
-        self.input_clipped = float((np.abs(encoded) > limit).mean())
         self.weights: dict[str, IntegerWeights] = {}
         self.bounds: dict[str, int] = {}
 
@@ -521,7 +519,7 @@ def _measure(
         granularity=quantizer.granularity,
         state_bits=quantizer.state_bits,
         input_scale=quantizer.input_scale,
-        input_clipped=quantizer.input_clipped,
+        input_clipped=integer.input.clipped(calibration),
         readout_scale=integer.readout.scale,
         connections=tuple(_connection_records(integer, quantizer.weights)),
         populations=tuple(populations),
