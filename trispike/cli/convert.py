@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 DATA_SEED = 0
 """Seed of the random inputs that stand in for data."""
+
+TINY = float(np.finfo(float).tiny)
+"""Smallest number that counts as positive."""
 
 RANDOM_SAMPLES = 4
 """At most so many of them: they cannot stand for real data anyway."""
@@ -90,6 +94,10 @@ def convert(
     checked_output(output, checkpoint)
     shape = None if input_shape is None else _sizes(input_shape)
     means, stds = _per_channel(mean, "--mean"), _per_channel(std, "--std")
+    _check_range("--mean", means, -math.inf, "finite")
+    _check_range("--std", stds, TINY, "positive, finite")
+    _check_range("--v-threshold", v_threshold, TINY, "positive, finite")
+    _check_range("--tau", 0.0 if tau is None else tau, 0.0, "non-negative, finite")
     given = None if data is None else load_data(data).first(samples)
     with stage("loading PyTorch and the checkpoint"):
         module = load_module(
@@ -217,3 +225,14 @@ def _per_channel(text: str, option: str) -> np.ndarray[Any, Any]:
             fix="For example 0.4914,0.4822,0.4465.",
         ) from None
     return values.reshape(()) if values.size == 1 else values.reshape(-1, 1, 1)
+
+
+def _check_range(option: str, given: Any, lowest: float, kind: str) -> None:
+    values = np.asarray(given)
+    if not (np.isfinite(values) & (values >= lowest)).all():
+        raise InvalidSettingError(
+            option,
+            got=", ".join(f"{value:g}" for value in values.reshape(-1)),
+            expected=f"{kind} numbers" if values.ndim else f"a {kind} number",
+            fix="Correct the option.",
+        )
