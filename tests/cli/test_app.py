@@ -28,6 +28,12 @@ def program(*arguments: object, code: str = "") -> subprocess.CompletedProcess[s
     )  # fmt: skip
 
 
+def test_an_interrupt_before_the_command_began_shows_no_traceback():
+    code = "import typer.main\ndef stop(*_, **__): raise KeyboardInterrupt\n"
+    outcome = program("doctor", code=code + "typer.main.get_command = stop")
+    assert (outcome.returncode, outcome.stdout, outcome.stderr) == (130, "", "")
+
+
 # ------------------------------------------------------------------------------------ help and use
 
 

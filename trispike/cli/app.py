@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
 
 from trispike import __version__
-from trispike.cli.console import Group
+from trispike.cli.console import INTERRUPTED, Group
 from trispike.cli.convert import convert
 from trispike.cli.demo import demo
 from trispike.cli.doctor import doctor
@@ -62,4 +63,7 @@ for command in (
 
 def main() -> None:
     """Entry point of the ``trispike`` command."""
-    app()
+    try:
+        app()
+    except KeyboardInterrupt:  # Before the command began; its own end is in `console.command`.
+        sys.exit(INTERRUPTED)
