@@ -69,6 +69,10 @@ def test_a_spiking_network_that_loses_is_told(run, files):
         verdict = "wins" if twin["dense_over_spiking"] > 1 else "loses"
         (line,) = [line for line in lines.splitlines() if f"  {twin['profile']}: " in line]
         assert f"the spiking network {verdict} by " in line
+        price = twin["break_even_picojoules"]
+        assert (price is None) == (verdict == "loses")
+        told = "" if price is None else f", and loses if one costs more than {price:.3g} pJ"
+        assert line.endswith(told or "x")
 
 
 def test_assumptions_are_priced_and_told(run, files):

@@ -109,7 +109,7 @@ def print_estimate(priced: Estimate) -> None:
         print_note(f"assumed: {price:g} pJ per {_words(event)}")
     for caveat in profile.caveats:
         print_note(f"note: {caveat}")
-    out.print("Beside the dense network of the same topology, arithmetic alone:")
+    out.print("Beside the dense network of the same topology, arithmetic of the weights alone:")
     for twin in priced.twins:
         print_note(_twin(twin))
 
@@ -156,7 +156,13 @@ def _twin(twin: Twin) -> str:
         return f"{words}: the spiking network did nothing that has a price"
     wins = twin.ratio > 1
     factor = twin.ratio if wins else 1 / twin.ratio
-    return f"{words}: the spiking network {'wins' if wins else 'loses'} by {factor:.2f}x"
+    words += f": the spiking network {'wins' if wins else 'loses'} by {factor:.2f}x"
+    if twin.break_even_picojoules is not None:
+        words += (
+            f" without its {twin.neuron_updates:,.0f} neuron updates, and loses if one costs more "
+            f"than {twin.break_even_picojoules:.3g} pJ"
+        )
+    return words
 
 
 def _words(event: str) -> str:

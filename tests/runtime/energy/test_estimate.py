@@ -16,6 +16,7 @@ from trispike.runtime.energy import (
     EVENTS,
     Coefficient,
     Profile,
+    Twin,
     estimate_energy,
     load_profile,
     prices_of,
@@ -191,6 +192,26 @@ def test_the_twins_by_hand(ledger):
     assert int8.dense_joules == pytest.approx(30 * 0.3e-12)
     assert int8.spiking_joules == pytest.approx((50 * 0.1 + 5 * 0.3) * 1e-12)
     assert fp32.ratio == pytest.approx(30 * 4.6 / (50 * 0.9 + 5 * 4.6))
+    updates = ledger.populations["a"].updates.sum() / ledger.samples
+    assert fp32.neuron_updates == int8.neuron_updates == updates
+    assert fp32.break_even_picojoules == pytest.approx((30 * 4.6 - 50 * 0.9 - 5 * 4.6) / updates)
+
+
+@pytest.mark.parametrize(
+    ("spiking", "dense", "updates", "expected"),
+    [
+        (1e-12, 5e-12, 8, 0.5),
+        (5e-12, 5e-12, 8, None),
+        (6e-12, 5e-12, 8, None),
+        (1e-12, 5e-12, 0, None),
+    ],
+)
+def test_the_price_of_an_update_at_which_the_lead_is_gone(spiking, dense, updates, expected):
+    twin = Twin(
+        profile="any", spiking_joules=spiking, dense_joules=dense, dense_macs=1,
+        neuron_updates=updates,
+    )  # fmt: skip
+    assert twin.break_even_picojoules == (None if expected is None else pytest.approx(expected))
 
 
 def test_a_network_that_does_nothing_costs_its_updates(ledger):

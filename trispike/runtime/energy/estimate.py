@@ -56,6 +56,14 @@ class Twin:
     """Per inference."""
     dense_macs: int
     """Multiply-accumulates per inference of the dense network."""
+    neuron_updates: float
+    """Neuron updates per inference of the spiking network; its joules do not hold them."""
+
+    @property
+    def break_even_picojoules(self) -> float | None:
+        """Price of a neuron update beyond which the spiking network loses; None: it does anyway."""
+        lead = self.dense_joules - self.spiking_joules
+        return lead / self.neuron_updates * 1e12 if lead > 0 and self.neuron_updates else None
 
     @property
     def ratio(self) -> float | None:
@@ -99,7 +107,14 @@ class Estimate:
             "unpriced": dict(self.unpriced),
             "assumptions": dict(self.assumptions),
             "caveats": list(self.profile.caveats),
-            "twins": [{**asdict(twin), "dense_over_spiking": twin.ratio} for twin in self.twins],
+            "twins": [
+                {
+                    **asdict(twin),
+                    "dense_over_spiking": twin.ratio,
+                    "break_even_picojoules": twin.break_even_picojoules,
+                }
+                for twin in self.twins
+            ],
         }
 
 
@@ -247,4 +262,5 @@ def _twin(profile: Profile, totals: Mapping[str, float], ledger: Ledger) -> Twin
         spiking_joules=spiking * 1e-12,
         dense_joules=macs * prices["mac"].picojoules * 1e-12,
         dense_macs=macs,
+        neuron_updates=totals["neuron_update_active"] + totals["neuron_update_inactive"],
     )
