@@ -33,7 +33,7 @@ def shown(table, width: int) -> str:
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("width", [40, 80, 120, console.PIPE_WIDTH])
+@pytest.mark.parametrize("width", [30, 40, 80, 120, console.PIPE_WIDTH])
 def test_tables_lose_no_letter(width):
     name, number = "layer4.2.output_act->layer4.2.downsample.conv", "1,234,567"
     table = console.table("connection", "synaptic ops", "share")

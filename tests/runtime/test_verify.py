@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.networks import CASES, sample_inputs, saturation, vectors
+from tests.runtime.floats import as_float
 from trispike.errors import InvalidDataError, InvalidSettingError, SaturationError, UnsupportedError
 from trispike.network import IntegerNetwork
 from trispike.runtime import ReferenceEngine, Result, engines, verify
@@ -205,7 +206,12 @@ def test_many_samples_are_compared_in_parts(what, other, monkeypatch):
     assert runs == [3, 3]
     assert sum(finished) == 12
     runs.append(0)  # from now on nothing is changed
-    assert check(network, samples=11).equal
+    whole = check(network, samples=11)
+    assert whole.equal
+    assert whole.values_compared == 11 * network.steps * (
+        4 * sum(p.size for p in network.populations.values()) + network.readout.classes
+    )
+    assert min(whole.seconds.values()) > 0
     assert runs[3:] == [3, 3, 3, 2]
 
 
@@ -229,7 +235,9 @@ def test_hashes_tell_networks_and_data_apart(other):
         changed = hashes(network, other_inputs)
         assert changed[0] == first[0]
         assert changed[1] != first[1]
-    # The order of the bytes in memory is not part of the data.
+    # The same bytes as another type are other data; their order in memory is no part of them.
+    bits = np.ones((2, 10), np.int8)
+    assert hashes(network, bits)[1] != hashes(network, bits.view(np.uint8))[1]
     assert hashes(network, np.asfortranarray(inputs)) == first
 
 
@@ -279,3 +287,36 @@ def test_float_networks_have_one_engine_only():
 
     with pytest.raises(UnsupportedError, match="got a float network; expected an integer network"):
         verify.verify(FLOATS["frames"](), np.zeros((1, 4, 2, 6, 5)))
+
+
+@pytest.mark.parametrize(("by", "equal"), [(1e-13, True), (1e-6, False), (float("nan"), False)])
+def test_states_of_float_networks_may_differ_by_rounding(by, equal, other):
+    network = as_float(CASES["vectors"]())
+    name = network.order[1]
+    place = tuple(n - 1 for n in network.populations[name].shape)
+    other(flip(name, "v", (1, 2, *place), by))
+    certificate = check(network)
+    assert certificate.equal is equal
+    assert certificate.tolerance == 1e-9
+    assert certificate.unequal_engines == (() if equal else ("other",))
+
+
+def test_spikes_of_float_networks_have_to_be_equal(other):
+    network = as_float(CASES["vectors"]())
+    name = network.order[1]
+    other(flip(name, "s", (1, 2, *(0 for _ in network.populations[name].shape))))
+    found = check(network).first_difference
+    assert found is not None
+    assert found.what == f"{name}.s"
+
+
+def test_engines_that_differ_are_told_from_those_that_do_not(other):
+    network = vectors()
+    name = network.order[0]
+    other()
+    other(flip(name, "v", (0, 0, *(0 for _ in network.populations[name].shape))), "broken")
+    certificate = verify.verify(
+        network, sample_inputs(network, 2), ("reference", "other", "broken")
+    )
+    assert certificate.unequal_engines == ("broken",)
+    assert certificate.tolerance == 0

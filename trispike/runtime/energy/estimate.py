@@ -156,7 +156,7 @@ def estimate_energy(
     )
     unpriced = {event: why for event, why in profile.unpriced.items() if event not in prices}
     for term in terms:
-        if term.joules is None and term.count:
+        if term.joules is None:
             unpriced.setdefault(term.event, term.source)
     return Estimate(
         profile=profile,
