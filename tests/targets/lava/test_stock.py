@@ -13,7 +13,7 @@ from lava.proc.io.sink import RingBuffer as Sink  # noqa: E402
 from lava.proc.io.source import RingBuffer as Source  # noqa: E402
 from lava.proc.lif.process import LIF  # noqa: E402
 
-from trispike.errors import EngineError  # noqa: E402
+from trispike.errors import EngineError, UnsupportedError  # noqa: E402
 from trispike.network import Connection, Conv2d, Dense, FixedPointNeuron, Identity, SumPool  # noqa: E402
 from trispike.network.fixed_point import DECAY_ONE  # noqa: E402
 from trispike.targets.lava.processes.parts import ConnectionProcess, NeuronProcess  # noqa: E402
@@ -180,3 +180,19 @@ def test_connection_fails_at_a_payload_beyond_its_bound():
     source.s_out.connect(process.s_in)
     with pytest.raises(EngineError, match="a spike of magnitude 5 > 4"):
         LavaRun(source, CONFIG).steps(3)
+
+
+def test_connection_refuses_sums_beyond_its_port():
+    """They would wrap around without a word; a smaller payload or exponent is fine."""
+    weight = np.full((1, 600), 127, np.int8)
+
+    def build(exponent: int, payload: int) -> ConnectionProcess:
+        operator = Dense(weight=weight)
+        connection = Connection(sources=("a",), target="b", operator=operator, exponent=exponent)
+        return ConnectionProcess(connection, (600,), payload=payload)
+
+    text = f"a->b: got sums of up to {127 * 600 * 127 << 8} from spikes of up to 127"
+    with pytest.raises(UnsupportedError, match=text):
+        build(exponent=8, payload=127)
+    build(exponent=7, payload=127)
+    build(exponent=8, payload=1)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from trispike.errors import UnsupportedError
 from trispike.network import Connection, FixedPointNeuron, State
 from trispike.network.network import PAYLOAD_LIMIT
 from trispike.targets.lava.imports import (
@@ -29,7 +30,10 @@ from trispike.targets.lava.imports import (
     requires,
     tag,
 )
-from trispike.targets.lava.kernels import Kernel, compile_connection
+from trispike.targets.lava.kernels import Kernel, compile_connection, largest_sum
+
+PORT_LIMIT = 1 << 31
+"""Larger sums would wrap around in the ports."""
 
 
 class ConnectionProcess(AbstractProcess):
@@ -44,6 +48,9 @@ class ConnectionProcess(AbstractProcess):
         source_shape: Shape of the port ``s_in``.
         payload: Largest magnitude that arrives; the model fails at a larger one.
         name: Name of the process.
+
+    Raises:
+        UnsupportedError: Sums can exceed 32 bits.
     """
 
     def __init__(
@@ -54,6 +61,14 @@ class ConnectionProcess(AbstractProcess):
         payload: int = PAYLOAD_LIMIT,
         name: str | None = None,
     ) -> None:
+        if (bound := largest_sum(connection, payload) << connection.exponent) >= PORT_LIMIT:
+            raise UnsupportedError(
+                f"connection {'+'.join(connection.sources)}->{connection.target}",
+                got=f"sums of up to {bound} from spikes of up to {payload}",
+                expected=f"less than {PORT_LIMIT}, because Lava's ports are 32 bits wide",
+                fix="State the payload that really arrives (1 for ternary spikes), or run the "
+                "network with the Lava engine, whose sums do not travel through ports.",
+            )
         kernel = compile_connection(connection, source_shape, payload)
         super().__init__(name=name, kernel=kernel, payload=payload, delay=connection.delay)
         self.s_in = InPort(shape=source_shape)
