@@ -83,3 +83,23 @@ def test_make_help_lists_every_target():
     result = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
     listed = re.findall(r"^  make (\S+) +\S", result.stdout, flags=re.MULTILINE)
     assert listed == phony.split()
+
+
+def test_the_architecture_page_says_where_optional_packages_are_imported():
+    """Its table is what the import rules enforce."""
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    rules = {
+        package: {module.removeprefix("trispike.") for module in contract["allowed_importers"]}
+        for contract in tools["importlinter"]["contracts"]
+        if contract["type"] == "protected"
+        for package in contract["protected_modules"]
+        if package != "google"  # protobuf, which onnx brings
+    }
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([\w, ]+) \| (`.+`).* \|$", page, flags=re.MULTILINE)
+    written = {
+        package: set(re.findall(r"`([\w.]+)`", places))
+        for packages, places in rows
+        for package in packages.split(", ")
+    }
+    assert {package: written.get(package) for package in rules} == rules
