@@ -281,7 +281,7 @@ def test_options_reach_every_engine(other):
         check(saturation(), strict=True)
 
 
-def test_float_networks_have_one_engine_only():
+def test_an_engine_for_integers_refuses_float_networks():
     pytest.importorskip("lava", reason="Lava is not installed")
     from tests.runtime.floats import CASES as FLOATS
 

@@ -108,14 +108,16 @@ def certificate_facts(certificate: Certificate, given: Data) -> dict[str, Any]:
 def print_certificate(certificate: Certificate) -> None:
     """The certificate for people."""
     names = list(certificate.engines)
-    if certificate.equal:
-        out.print(" == ".join(names), style="bold green")
-    else:
-        out.print(" != ".join(names), style="bold red")
+    equal = [name for name in names if name not in certificate.unequal_engines]
+    if len(equal) > 1:
+        out.print(" == ".join(equal), style="bold green")
+    for name in certificate.unequal_engines:
+        out.print(f"{names[0]} != {name}", style="bold red")
     out.print(
         f"{certificate.samples} samples, {certificate.populations} populations, traces "
         f"{', '.join(certificate.traces)} at every step, logits and ledger: "
         f"{certificate.values_compared:,} values compared"
+        + (f", states and logits within {certificate.tolerance:g}" if certificate.tolerance else "")
     )
     if certificate.first_difference:
         print_note(_difference(names[0], certificate.first_difference))

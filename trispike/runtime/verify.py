@@ -21,6 +21,11 @@ Array: TypeAlias = npt.NDArray[Any]
 RECORD_BYTES = 1 << 30
 """Memory for the recorded traces of one engine; more samples are compared in several runs."""
 
+FLOAT_TOLERANCE = 1e-9
+"""What states and logits of a float network may differ by, relative to the largest of their trace
+(and at least 1): engines add in different orders. Spikes and counts have to be equal, and integer
+networks in everything."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
@@ -48,6 +53,10 @@ class Certificate:
     """What was compared, with what, and how it came out."""
 
     equal: bool
+    unequal_engines: tuple[str, ...]
+    """Names of the engines that differ from the first one."""
+    tolerance: float
+    """0 for integer networks; for float networks what states and logits may differ by."""
     engines: dict[str, str]
     """Name to version; the first is the one that the others were compared with."""
     network_sha256: str
@@ -80,7 +89,8 @@ def verify(
     """Run the same samples through several engines and compare everything.
 
     Args:
-        network: An integer network.
+        network: An integer network; or a float network, whose spikes and counts have to be equal
+            and whose states and logits may differ by rounding (:data:`FLOAT_TOLERANCE`).
         data: Raw data, as ``network.input.encode`` takes them.
         engines: Names; the others are compared with the first.
         progress: Called with samples finished, over all engines together.
@@ -113,7 +123,8 @@ def verify(
     chunk = max(1, RECORD_BYTES // max(1, per_sample))
     seconds = dict.fromkeys(built, 0.0)
     compared = 0
-    difference: Difference | None = None
+    tolerance = 0.0 if network.kind == "integer" else FLOAT_TOLERANCE
+    differences: dict[str, Difference] = {}
     for first in range(0, len(data), chunk):
         part = data[first : first + chunk]
         trusted: Result | None = None
@@ -123,12 +134,14 @@ def verify(
             if trusted is None:
                 trusted = result
                 compared += _size(result)
-            else:
-                difference = difference or _difference(network, trusted, result, first)
-        if difference:
+            elif found := _difference(network, trusted, result, first, tolerance):
+                differences[name] = found
+        if differences:
             break
     return Certificate(
-        equal=difference is None,
+        equal=not differences,
+        unequal_engines=tuple(differences),
+        tolerance=tolerance,
         engines={name: engine_version(name) for name in built},
         network_sha256=digest(network),
         data_sha256=_data_digest(data),
@@ -136,7 +149,7 @@ def verify(
         populations=len(network.populations),
         traces=TRACES,
         values_compared=compared,
-        first_difference=difference,
+        first_difference=next(iter(differences.values()), None),
         seconds=seconds,
     )
 
@@ -146,7 +159,9 @@ def _size(result: Result) -> int:
     return traces + result.step_logits.size
 
 
-def _difference(network: Network, a: Result, b: Result, first: int) -> Difference | None:
+def _difference(
+    network: Network, a: Result, b: Result, first: int, tolerance: float
+) -> Difference | None:
     """The earliest difference in the order in which values are computed."""
     pairs = [
         (f"{name}.{trace}", a.records[name][trace], b.records[name][trace])
@@ -158,14 +173,14 @@ def _difference(network: Network, a: Result, b: Result, first: int) -> Differenc
     found = [
         (index[:2], order, index)
         for order, (_, ours, theirs) in enumerate(pairs)
-        if (index := _first_unequal(ours, theirs))
+        if (index := _first_unequal(ours, theirs, tolerance))
     ]
     if found:
         _, order, index = min(found)
         what, ours, theirs = pairs[order]
         sample, step, *rest = index
         return _differing(b.engine, what, ours[index], theirs[index], first + sample, step, rest)
-    if index := _first_unequal(a.logits, b.logits):
+    if index := _first_unequal(a.logits, b.logits, tolerance):
         sample, *rest = index
         ours, theirs = a.logits[index], b.logits[index]
         return _differing(b.engine, "logits", ours, theirs, first + sample, None, rest)
@@ -207,11 +222,16 @@ def _ledger_difference(a: Ledger, b: Ledger, engine: str) -> Difference | None:
     return _differing(engine, what, ours[index], theirs[index], step=index[0])
 
 
-def _first_unequal(a: Array, b: Array) -> tuple[int, ...] | None:
+def _first_unequal(a: Array, b: Array, tolerance: float = 0.0) -> tuple[int, ...] | None:
     """Index of the first element that differs, in the order of the axes."""
     if np.array_equal(a, b):
         return None
-    return tuple(int(n) for n in np.argwhere(a != b)[0])
+    unequal = a != b
+    if tolerance and a.dtype.kind == "f":
+        # Written so that NaN, which is close to nothing, is unequal.
+        unequal = ~(np.abs(a - b) <= tolerance * max(1.0, float(np.abs(a).max())))
+    found = np.argwhere(unequal)
+    return tuple(int(n) for n in found[0]) if len(found) else None
 
 
 def _data_digest(data: Array) -> str:
