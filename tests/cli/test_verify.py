@@ -47,8 +47,8 @@ def test_equal_engines(other, run, files):
     with np.load(files.vectors_data) as data:
         same = trispike.verify(trispike.load(files.vectors), data["x"], ("reference", "other"))
     for key, value in same.to_dict().items():
-        if key not in ("seconds", "traces"):
-            assert certificate[key] == value
+        if key != "seconds":
+            assert certificate[key] == (list(value) if isinstance(value, tuple) else value)
 
 
 def test_engines_that_differ(other, run, files):
