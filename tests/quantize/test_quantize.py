@@ -543,6 +543,7 @@ def test_counts_beyond_the_range_are_scaled():
         ([0.4, 1.0, 1.4], 0.2),
         ([6 / 255, 15 / 255], 3 / 255),
         (np.arange(100, dtype=np.float32) / np.float32(255), 1 / 255),
+        (np.array([40, 57, 125, 126], dtype=np.float32) / np.float32(255), 1 / 255),
         ([0.123456789], 0.123456789),
     ],
 )
@@ -665,6 +666,19 @@ def test_a_class_without_weights_does_not_coarsen_the_others():
     sqnr = quantize(source, data_for(source)).record.connections[-1].weight_sqnr_db
     assert sqnr is not None
     assert sqnr > 35
+
+
+def test_weights_of_many_graded_inputs_keep_their_bits():
+    """A payload of 1 delivers 127 times less than the input can, and is not worth rounding away."""
+    for encoding, size in (("direct", 0.002), ("spikes", 0.2)):
+        source = one_population(
+            Dense(weight=normal(size, (8, 400))), inputs=(400,), encoding=encoding,
+            neuron=Neuron(th_neg=1.0),
+        )  # fmt: skip
+        data = normal(1.0, (5, 400)) if encoding == "direct" else integers(-1, 2, (5, 3, 400))
+        sqnr = quantize(source, data).record.connections[0].weight_sqnr_db
+        assert sqnr is not None
+        assert sqnr > 38
 
 
 def test_a_bias_far_above_the_weights_is_kept():

@@ -362,15 +362,16 @@ def _common_unit(magnitudes: Array, limit: int) -> float | None:
         limit: Largest multiple.
     """
     largest = float(magnitudes[-1])
-    unit, tolerance = largest, largest / limit * 1e-3
-    for magnitude in magnitudes:
-        a, b = float(magnitude), unit
+    unit, tolerance = largest, largest / limit * 1e-2
+    if magnitudes[0] <= tolerance:
+        return None
+    for magnitude in map(float, magnitudes):
+        a, b = magnitude, unit
         while b > tolerance:  # Euclid's algorithm
             a, b = b, abs(math.remainder(a, b))
-        unit = a
+        unit = magnitude / round(magnitude / a)  # without the errors of the remainders
         if unit * (limit + 0.5) < largest:
             return None
-    unit = largest / round(largest / unit)  # without the errors of the remainders
     multiples = magnitudes / unit
     return unit if np.allclose(multiples, np.rint(multiples), rtol=0, atol=1e-4) else None
 

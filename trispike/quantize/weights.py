@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import product
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,6 +26,9 @@ Exponents: TypeAlias = tuple[int, ...]
 
 EXPONENT_LIMIT = 8
 """Largest exponent that the search tries: a factor of 256 between two connections."""
+
+TRY_ALL = 3
+"""Connections of which all combinations of exponents are tried: 217 of three."""
 
 SMALLEST_SCALE = float(np.finfo(float).tiny)
 """Keeps divisions by a scale finite; no real channel comes near."""
@@ -177,12 +181,19 @@ def _by_size(parts: Sequence[_Part]) -> Exponents:
 
 
 def _search(noise_at: Callable[[Exponents], float], start: Exponents) -> Exponents:
-    """The best exponents along every axis in turn, from two starts, until none improves.
+    """The exponents with the least noise: of all, where they are few enough to try.
+
+    Otherwise the best along every axis in turn, from two starts, until none improves. That finds
+    the best in 99 of 100 random cases, and its cost grows with the square of the number of
+    connections, not its exponential.
 
     Only differences count, because a larger scale does what larger exponents do, so the smallest
-    exponent is always 0. Against trying all of them this found the same in 1499 of 1500 random
-    cases, and its cost grows with the square of the number of connections, not its exponential.
+    exponent is always 0.
     """
+    values = range(EXPONENT_LIMIT + 1)
+    if len(start) <= TRY_ALL:
+        every = (e for e in product(values, repeat=len(start)) if min(e, default=0) == 0)
+        return min((noise_at(e), e) for e in every)[1]
     found = []
     for first in (start, (0,) * len(start)):
         best = noise_at(first), first
@@ -190,10 +201,9 @@ def _search(noise_at: Callable[[Exponents], float], start: Exponents) -> Exponen
             neighbours = {
                 _from_zero((*best[1][:n], exponent, *best[1][n + 1 :]))
                 for n in range(len(start))
-                for exponent in range(-EXPONENT_LIMIT, EXPONENT_LIMIT + 1)
+                for exponent in (*values, *(-value for value in values))
             }
-            near = [e for e in neighbours if max(e) <= EXPONENT_LIMIT]
-            candidate = min(((noise_at(e), e) for e in near), default=best)
+            candidate = min((noise_at(e), e) for e in neighbours if max(e) <= EXPONENT_LIMIT)
             if candidate[0] >= best[0]:
                 break
             best = candidate
