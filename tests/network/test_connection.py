@@ -36,7 +36,7 @@ def convolutions(draw):
     return conv, (inputs * groups, rows, columns)
 
 
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(convolutions())
 def test_convolution_equals_pytorch(case):
     conv, shape = case
@@ -81,7 +81,7 @@ def pools(draw, *, dilated=False):
     return SumPool(kernel=kernel, stride=stride, padding=padding, dilation=dilation), shape
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(pools())
 def test_sum_pooling_equals_pytorch(case):
     pool, shape = case
@@ -111,7 +111,7 @@ def pooled_by_hand(pool: SumPool, x: Any) -> Any:
     return pooled_by_hand(pool.then, result) if pool.then else result
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(pools(dilated=True), st.sampled_from([None, (2, 2), (3, 2)]))
 def test_dilated_and_chained_pooling_equal_nested_loops(case, second):
     pool, shape = case

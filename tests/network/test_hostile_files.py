@@ -257,7 +257,7 @@ PATHS = [path for path in nodes(json.loads(HEADER_TEXT)["network"]) if path]
 ODD_VALUES = [float("inf"), -1, 2**31, 2**63, 10**40, "", "input", "a", {"tensor": "input/mean"}]
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(PATHS), JSON_VALUES | st.sampled_from(ODD_VALUES))
 def test_any_edit_of_the_header_is_valid_or_refused(tmp_path, path, value):
     """What is accepted is what would be written; for the rest there is one error."""
@@ -275,7 +275,7 @@ def test_any_edit_of_the_header_is_valid_or_refused(tmp_path, path, value):
     assert json.loads(json.dumps(to_arrays(net)[0])) == header
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=3))
 def test_any_damage_to_a_file_is_harmless_or_refused(tmp_path, damage):
     path = tmp_path / "net"

@@ -118,7 +118,7 @@ def assert_follows_the_equations(neuron: Neuron | FixedPointNeuron, inputs: Any)
     assert sum(step.saturations for step in steps) == saturations
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1))
 def test_float_update_equals_the_scalar_loop_bit_for_bit(seed):
     rng = np.random.default_rng(seed)
@@ -128,7 +128,7 @@ def test_float_update_equals_the_scalar_loop_bit_for_bit(seed):
     assert_follows_the_equations(neuron, random_inputs(rng, neuron))
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1))
 def test_fixed_point_update_equals_the_scalar_loop(seed):
     rng = np.random.default_rng(seed)

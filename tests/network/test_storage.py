@@ -144,7 +144,7 @@ JSON_VALUES: Any = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 10**6), st.dictionaries(st.text(), JSON_VALUES, max_size=3))
 def test_random_networks_come_back(tmp_path, seed, provenance):
     rng = np.random.default_rng(seed)

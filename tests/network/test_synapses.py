@@ -229,7 +229,7 @@ def assert_expands(c: Connection, shape: tuple[int, ...]) -> None:
     np.testing.assert_array_equal(fan_out(new, shape), fan_out(c, shape))
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(pools(dilated=True), st.integers(0, 10_000))
 def test_expansion_is_equal_or_refused(case, seed):
     pool, shape = case

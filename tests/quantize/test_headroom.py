@@ -133,7 +133,7 @@ def largest_state(neuron: FixedPointNeuron, shape: Any, limit: Any, steps: int, 
     return largest
 
 
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(st.integers(0, 10**6))
 def test_no_accumulator_drives_a_state_beyond_the_bound(seed):
     rng = np.random.default_rng(seed)

@@ -717,7 +717,7 @@ def time_unit(result: Quantization) -> float:
     return readout.scale / last.scale_max * 2.0**readout.state_shift
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(
     st.lists(st.floats(-1e3, 1e3).filter(lambda x: x == 0 or abs(x) > 1e-9), min_size=2, max_size=6)
 )

@@ -80,7 +80,7 @@ def test_errors_are_at_most_half_a_step(bits, per_channel):
     assert (np.ptp(result.scales) == 0) != per_channel
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6))
 def test_errors_are_at_most_half_a_step_for_any_weights(seed):
     rng = np.random.default_rng(seed)
@@ -161,7 +161,7 @@ def test_a_shortcut_of_one_beside_small_weights_is_exact(factor, per_channel):
     assert result.sqnr_db[0] > 30  # the weights did not pay for it
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(st.floats(1e-3, 1e3), st.floats(0.004, 4), st.integers(0, 100))
 def test_a_shortcut_of_any_weight_is_exact_beside_weights_of_any_size(scale, ratio, seed):
     operators = [conv(scale * ratio / 4, seed), Identity(scale=scale)]
