@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -96,6 +97,72 @@ class Engine(Protocol):
             InvalidDataError: Data, labels or recording do not fit the network.
         """
         ...
+
+
+class Run:
+    """What every engine does before and after its own work: checks, encoding, room for results.
+
+    Args:
+        network: What is run.
+        inputs: Raw data.
+        labels: (N,) integers, or None.
+        record: Which traces to keep.
+
+    Raises:
+        InvalidDataError: Data, labels or recording do not fit the network.
+    """
+
+    def __init__(
+        self, network: Network, inputs: Array, labels: Array | None, record: Recording
+    ) -> None:
+        self.network = network
+        self.encoded = network.input.encode(inputs, network.steps)
+        """What ``network.input.encode`` made of the data."""
+        self.samples: int = self.encoded.shape[0]
+        self.labels = checked_labels(network, labels, self.samples)
+        self.wanted = checked_recording(network, record)
+        """Population name to traces."""
+        number = np.int64 if network.kind == "integer" else np.float64
+        self.step_logits: Array = np.zeros(
+            (self.samples, network.steps, network.readout.classes), number
+        )
+        """To be filled: (N, T, K)."""
+        self.records: dict[str, dict[str, Array]] = {
+            name: {
+                trace: np.zeros(
+                    (self.samples, network.steps, *network.populations[name].shape),
+                    np.int8 if trace == "s" else number,
+                )
+                for trace in traces
+            }
+            for name, traces in self.wanted.items()
+        }
+        """To be filled: ``records[population][trace]``, (N, T, *shape)."""
+        self._start = time.perf_counter()
+
+    def batches(self, size: int) -> Iterator[slice]:
+        """The samples in parts of at most ``size``."""
+        for first in range(0, self.samples, size):
+            yield slice(first, min(first + size, self.samples))
+
+    def result(self, engine: str, ledger: Ledger, seconds: float | None = None) -> Result:
+        """The result, once everything is filled.
+
+        Args:
+            engine: Name of the engine.
+            ledger: What was counted.
+            seconds: Time of the run; by default since this object was made.
+        """
+        return Result(
+            logits=np.einsum("ntk,t->nk", self.step_logits, self.network.readout.weights),
+            step_logits=self.step_logits,
+            scale=self.network.readout.scale,
+            ledger=ledger,
+            seconds=time.perf_counter() - self._start if seconds is None else seconds,
+            engine=engine,
+            labels=self.labels,
+            records=self.records,
+        )
 
 
 def checked_labels(network: Network, labels: Array | None, samples: int) -> Array | None:

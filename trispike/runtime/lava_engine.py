@@ -10,14 +10,7 @@ import numpy as np
 
 from trispike.errors import UnsupportedError
 from trispike.network import IntegerNetwork, Network
-from trispike.runtime.engine import (
-    Array,
-    Progress,
-    Recording,
-    Result,
-    checked_labels,
-    checked_recording,
-)
+from trispike.runtime.engine import Array, Progress, Recording, Result, Run
 from trispike.runtime.ledger import LedgerCounter
 from trispike.targets.lava.memory import shared_zeros
 from trispike.targets.lava.requirements import check_lava
@@ -80,48 +73,30 @@ class LavaEngine:
             EngineError: A Lava process failed; its traceback is in the message.
             EngineTimeoutError: The wall-clock limit has passed.
         """
-        network = self.network
-        encoded = network.input.encode(inputs, network.steps)
-        samples = encoded.shape[0]
-        labels = checked_labels(network, labels, samples)
-        wanted = checked_recording(network, record)
-        counter = _SharedCounter(network)
-        counter.add_samples(samples)
-        step_logits = np.zeros((samples, network.steps, network.readout.classes), np.int64)
-        records = {
-            name: {t: _empty(network, name, t, samples) for t in traces}
-            for name, traces in wanted.items()
-        }
-        capacity = max(1, min(samples, MEMORY_BYTES // _bytes_per_sample(network, wanted)))
+        run = Run(self.network, inputs, labels, record)
+        counter = _SharedCounter(self.network)
+        counter.add_samples(run.samples)
+        per_sample = _bytes_per_sample(self.network, run.wanted)
+        capacity = max(1, min(run.samples, MEMORY_BYTES // per_sample))
         seconds = 0.0
-        if samples:
+        if run.samples:
             with self._session(
-                network,
+                self.network,
                 capacity=capacity,
-                record=wanted,
+                record=run.wanted,
                 counter=counter,
                 timeout=self.timeout,
                 strict=self.strict,
             ) as session:
                 start = time.perf_counter()
-                for first in range(0, samples, capacity):
-                    batch = slice(first, min(first + capacity, samples))
-                    stream = session.stream(encoded[batch], progress)
-                    step_logits[batch] = stream.step_logits
+                for batch in run.batches(capacity):
+                    stream = session.stream(run.encoded[batch], progress)
+                    run.step_logits[batch] = stream.step_logits
                     for name, traces in stream.records.items():
                         for trace, values in traces.items():
-                            records[name][trace][batch] = values
+                            run.records[name][trace][batch] = values
                 seconds = time.perf_counter() - start
-        return Result(
-            logits=np.einsum("ntk,t->nk", step_logits, network.readout.weights),
-            step_logits=step_logits,
-            scale=network.readout.scale,
-            ledger=counter.ledger(),
-            seconds=seconds,
-            engine=self.name,
-            labels=labels,
-            records=records,
-        )
+        return run.result(self.name, counter.ledger(), seconds)
 
 
 class _SharedCounter(LedgerCounter):
@@ -132,11 +107,6 @@ class _SharedCounter(LedgerCounter):
         for counts in (*self._populations.values(), *self._connections.values()):
             for name in counts:
                 counts[name] = shared_zeros(network.steps, np.int64)
-
-
-def _empty(network: Network, name: str, trace: str, samples: int) -> Array:
-    shape = (samples, network.steps, *network.populations[name].shape)
-    return np.zeros(shape, np.int8 if trace == "s" else np.int64)
 
 
 def _bytes_per_sample(network: Network, wanted: Mapping[str, Any]) -> int:

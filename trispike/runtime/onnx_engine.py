@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,14 +14,7 @@ from trispike.errors import (
     SaturationError,
 )
 from trispike.network import Network
-from trispike.runtime.engine import (
-    Array,
-    Progress,
-    Recording,
-    Result,
-    checked_labels,
-    checked_recording,
-)
+from trispike.runtime.engine import Array, Progress, Recording, Result, Run
 from trispike.runtime.ledger import LedgerCounter
 
 if TYPE_CHECKING:
@@ -104,41 +96,20 @@ class OnnxEngine:
             SaturationError: A state left its range, in strict mode.
             EngineError: onnxruntime failed.
         """
-        network = self.network
-        encoded = network.input.encode(inputs, network.steps)
-        samples = encoded.shape[0]
-        labels = checked_labels(network, labels, samples)
-        wanted = checked_recording(network, record)
-        session = self._session(wanted)
-        counter = LedgerCounter(network)
-        number = np.int64 if network.kind == "integer" else np.float64
-        step_logits: Array = np.zeros((samples, network.steps, network.readout.classes), number)
-        records = {
-            name: {t: _empty(network, name, t, samples) for t in traces}
-            for name, traces in wanted.items()
-        }
-        start = time.perf_counter()
-        for first in range(0, samples, self.batch_size):
-            batch = slice(first, min(first + self.batch_size, samples))
-            values = self._values(session, encoded[batch])
-            step_logits[batch] = values["step_logits"]
+        run = Run(self.network, inputs, labels, record)
+        session = self._session(run.wanted)
+        counter = LedgerCounter(self.network)
+        for batch in run.batches(self.batch_size):
+            values = self._values(session, run.encoded[batch])
+            run.step_logits[batch] = values["step_logits"]
             self._check(values)
-            _count(counter, network, encoded[batch], values)
-            for name, traces in records.items():
+            _count(counter, self.network, run.encoded[batch], values)
+            for name, traces in run.records.items():
                 for trace, target in traces.items():
                     target[batch] = values[f"{name}.{trace}"]
             if progress:
                 progress(batch.stop - batch.start)
-        return Result(
-            logits=np.einsum("ntk,t->nk", step_logits, network.readout.weights),
-            step_logits=step_logits,
-            scale=network.readout.scale,
-            ledger=counter.ledger(),
-            seconds=time.perf_counter() - start,
-            engine=self.name,
-            labels=labels,
-            records=records,
-        )
+        return run.result(self.name, counter.ledger())
 
     def _session(self, wanted: Mapping[str, tuple[str, ...]]) -> InferenceSession:
         """The session that puts out what is wanted, and what the ledger needs."""
@@ -246,13 +217,6 @@ def _serialized(model: ModelProto) -> bytes:
             fix="Use the reference engine, or run the exported file.",
         )
     return model.SerializeToString(deterministic=True)
-
-
-def _empty(network: Network, name: str, trace: str, samples: int) -> Array:
-    shape = (samples, network.steps, *network.populations[name].shape)
-    if trace == "s":
-        return np.zeros(shape, dtype=np.int8)
-    return np.zeros(shape, dtype=np.int64 if network.kind == "integer" else np.float64)
 
 
 def _count(

@@ -6,22 +6,12 @@ defines what every other engine has to equal.
 
 from __future__ import annotations
 
-import time
 from typing import Any
-
-import numpy as np
 
 from trispike.errors import InvalidSettingError, SaturationError
 from trispike.network import Network
 from trispike.network.dynamics import TimeStep, time_steps
-from trispike.runtime.engine import (
-    Array,
-    Progress,
-    Recording,
-    Result,
-    checked_labels,
-    checked_recording,
-)
+from trispike.runtime.engine import Array, Progress, Recording, Result, Run
 from trispike.runtime.ledger import LedgerCounter
 
 
@@ -65,43 +55,20 @@ class ReferenceEngine:
             InvalidDataError: Data, labels or recording do not fit the network.
             SaturationError: A state left its range, in strict mode.
         """
-        network = self.network
-        encoded = network.input.encode(inputs, network.steps)
-        samples = encoded.shape[0]
-        labels = checked_labels(network, labels, samples)
-        wanted = checked_recording(network, record)
-        counter = LedgerCounter(network)
-        number = np.int64 if network.kind == "integer" else np.float64
-        step_logits: Array = np.zeros(
-            (samples, network.steps, network.readout.classes), dtype=number
-        )
-        records = {
-            name: {trace: _empty(network, name, trace, samples) for trace in traces}
-            for name, traces in wanted.items()
-        }
-        start = time.perf_counter()
-        for first in range(0, samples, self.batch_size):
-            batch = slice(first, min(first + self.batch_size, samples))
+        run = Run(self.network, inputs, labels, record)
+        counter = LedgerCounter(self.network)
+        for batch in run.batches(self.batch_size):
             counter.add_samples(batch.stop - batch.start)
-            for step in time_steps(network, encoded[batch]):
+            for step in time_steps(self.network, run.encoded[batch]):
                 counter.add_step(step)
-                step_logits[batch, step.t] = step.logits
+                run.step_logits[batch, step.t] = step.logits
                 self._check(step)
-                for name, traces in records.items():
+                for name, traces in run.records.items():
                     for trace, target in traces.items():
                         target[batch, step.t] = _trace(step, name, trace)
             if progress:
                 progress(batch.stop - batch.start)
-        return Result(
-            logits=np.einsum("ntk,t->nk", step_logits, network.readout.weights),
-            step_logits=step_logits,
-            scale=network.readout.scale,
-            ledger=counter.ledger(),
-            seconds=time.perf_counter() - start,
-            engine=self.name,
-            labels=labels,
-            records=records,
-        )
+        return run.result(self.name, counter.ledger())
 
     def _check(self, step: TimeStep) -> None:
         if not self.strict:
@@ -114,13 +81,6 @@ class ReferenceEngine:
                     expected="states that fit their width",
                     fix="Quantize with a smaller state shift, or run without strict mode.",
                 )
-
-
-def _empty(network: Network, name: str, trace: str, samples: int) -> Array:
-    shape = (samples, network.steps, *network.populations[name].shape)
-    if trace == "s":
-        return np.zeros(shape, dtype=np.int8)
-    return np.zeros(shape, dtype=np.int64 if network.kind == "integer" else np.float64)
 
 
 def _trace(step: TimeStep, name: str, trace: str) -> Any:
