@@ -110,6 +110,16 @@ class QuantizationError(TrispikeError):
 class SaturationError(TrispikeError):
     """A state variable left its range while the engine ran in strict mode."""
 
+    @classmethod
+    def at(cls, population: str, step: int, count: int) -> SaturationError:
+        """The error for ``count`` values of a population that left their range at a time step."""
+        return cls(
+            f"population {population!r}",
+            got=f"{count} state values out of range at time step {step}",
+            expected="states that fit their width",
+            fix="Quantize with a smaller state shift, or run without strict mode.",
+        )
+
 
 class EngineError(TrispikeError):
     """An engine failed while it ran a network."""

@@ -208,8 +208,8 @@ INT = np.eye(2, dtype=np.int8)
         (
             {"populations": {"a": PAIR, "b": PAIR, "input": PAIR}},
             (
-                r"name 'input': got an empty or repeated name, or one with \+, >, # or /; "
-                r"expected a "
+                r"name 'input': got an empty or repeated name, or one with \+, >, #, / or an "
+                r"unprintable character; expected a "
                 r"unique plain name per population, input and readout\. Rename it"
             ),
         ),
@@ -218,6 +218,7 @@ INT = np.eye(2, dtype=np.int8)
         ({"populations": {"a": PAIR, "b": PAIR, "c/d": PAIR}}, "name 'c/d': got an empty"),
         ({"populations": {"a": PAIR, "b": PAIR, "c+d": PAIR}}, r"name 'c\+d': got an empty"),
         ({"populations": {"a": PAIR, "b": PAIR, "c#2": PAIR}}, "name 'c#2': got an empty"),
+        ({"populations": {"a": PAIR, "b": PAIR, "\x1b[2J": PAIR}}, r"name '\\x1b\[2J': got an"),
         ({"populations": {"a": PAIR, "b": PAIR, 3: PAIR}}, "name 3: got an empty or repeated name"),
         ({"input": Input(shape=(2,), name="b")}, "name 'b': got an empty or repeated name"),
         (

@@ -242,6 +242,7 @@ def average(
             name,
             got=f"ceil_mode with windows that reach over the edge of {ax.measured(x.axes)}",
             expected="whole windows only",
+            fix="Use an input whose rows and columns the poolings divide, or change this layer.",
         )
     value = fold.averaged(value, pool, name, count_include_pad=count_include_pad, divisor=divisor)
     return with_value(x, value)

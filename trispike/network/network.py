@@ -390,11 +390,14 @@ class Network:
     def _check_names(self) -> None:
         names = [self.input.name, *self.populations, self.readout.name]
         for name in names:
-            plain = isinstance(name, str) and name and not any(ch in name for ch in "+>#/")
+            # Printable, because names come from strangers' files and end up in terminals.
+            plain = isinstance(name, str) and name and name.isprintable()
+            plain = plain and not any(ch in name for ch in "+>#/")
             if not plain or names.count(name) > 1:
                 raise InvalidNetworkError(
                     f"name {name!r}",
-                    got="an empty or repeated name, or one with +, >, # or /",
+                    got="an empty or repeated name, or one with +, >, #, / or an "
+                    "unprintable character",
                     expected="a unique plain name per population, input and readout",
                     fix="Rename it.",
                 )

@@ -131,12 +131,7 @@ class OnnxEngine:
             for name in self.network.order:
                 count = int(values[f"{name}.saturations"][t])
                 if count:
-                    raise SaturationError(
-                        f"population {name!r}",
-                        got=f"{count} state values out of range at time step {t}",
-                        expected="states that fit their width",
-                        fix="Quantize with a smaller state shift, or run without strict mode.",
-                    )
+                    raise SaturationError.at(name, t, count)
 
 
 def check_onnxruntime() -> None:

@@ -75,12 +75,7 @@ class ReferenceEngine:
             return
         for name, population in step.populations.items():
             if population.saturations:
-                raise SaturationError(
-                    f"population {name!r}",
-                    got=f"{population.saturations} state values out of range at time step {step.t}",
-                    expected="states that fit their width",
-                    fix="Quantize with a smaller state shift, or run without strict mode.",
-                )
+                raise SaturationError.at(name, step.t, population.saturations)
 
 
 def _trace(step: TimeStep, name: str, trace: str) -> Any:

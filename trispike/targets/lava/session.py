@@ -183,12 +183,7 @@ class LavaSession:
         # known only when the sample has passed through all of them.
         sample, t, count, name = min(found, key=lambda entry: entry[:2])
         if sample < finished:
-            raise SaturationError(
-                f"population {name!r}",
-                got=f"{count} state values out of range at time step {t}",
-                expected="states that fit their width",
-                fix="Quantize with a smaller state shift, or run without strict mode.",
-            )
+            raise SaturationError.at(name, t, count)
 
     def finished(self, samples: int) -> tuple[int, int]:
         """Samples that have left the pipeline, and chip steps of all processes together."""
