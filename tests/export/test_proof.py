@@ -354,12 +354,21 @@ def test_a_tie_in_float32_is_explained():
     proof.check()
 
 
-@pytest.mark.parametrize(("away", "explained"), [(0.9e-9, True), (1.1e-9, False), (1e-5, False)])
-def test_how_far_rounding_explains(away, explained):
+@pytest.mark.parametrize(
+    ("precision", "away", "explained"),
+    [
+        ("float64", 0.9e-9, True),
+        ("float64", 1.1e-9, False),
+        ("float64", 1e-5, False),
+        ("float32", 0.9e-5, True),
+        ("float32", 1.1e-5, False),
+    ],
+)
+def test_how_far_rounding_explains(precision, away, explained):
     of = dense([0.5, 0.25, 0.125], 0.5)
     right = trace(of, (3,), steps=1)
     wrong = replace(right, network=with_neuron(right.network, "neuron", th_pos=0.875 + away))
-    proof = prove(of, wrong, np.ones((1, 3)))
+    proof = prove(of, wrong, np.ones((1, 3)), precision=precision)
     assert proof.spike_mismatches == 1
     assert proof.holds == explained
     assert proof.mismatches[0].distance == pytest.approx(away, rel=1e-5)

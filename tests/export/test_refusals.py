@@ -185,6 +185,11 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
         {"a": nn.Linear(5, 2)},
         r"layer 'a': got a Linear layer on \(T\*N, C, H, W\); expected all features flattened into",
     ),
+    "linear on samples": (
+        after(lambda s, y: s.a(y.flatten(1).transpose(0, 1)).transpose(0, 1)),
+        {"a": nn.Linear(388, 2)},
+        r"layer 'a': got a Linear layer on \(C\*H\*W, T\*N\); expected all features flattened into",
+    ),
     "linear on permuted features": (
         after(lambda s, y: s.a(y.permute(0, 2, 3, 1).flatten(1))),
         {"a": nn.Linear(90, 2)},
@@ -460,6 +465,11 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
         lambda s, x: s.fc(fired(s, x).flatten(2)).flatten(0, 1),
         {},
         r"output of the module: got axes \(T\*N, C\); expected \(N, classes\), \(T, N, classes\)",
+    ),
+    "an output that no neuron reaches": (
+        lambda s, x: (fired(s, x), s.fc(s.conv(x).flatten(1)))[1],
+        {},
+        r"output of the module: got axes \(N, C\); expected \(N, classes\), \(T, N, classes\)",
     ),
     "classes before samples": (
         lambda s, x: read(s, fired(s, x)).transpose(0, 1),

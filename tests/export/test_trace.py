@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,8 @@ from tests.export.modules import (
     unmerged,
 )
 from tests.export.oracle import assert_folds
-from trispike.export import trace
+from trispike.export import layers, trace
+from trispike.network import SumPool
 from trispike.nn import TernarySpike
 
 # --- layouts ------------------------------------------------------------------------------------
@@ -480,10 +482,22 @@ def iadded(a: Tensor, b: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers_between_two_neurons(name):
-    layers, children = LAYERS[name]
+    made, children = LAYERS[name]
     torch.manual_seed(0)
-    traced = assert_folds(between(layers, **children), images(), steps=T)
+    traced = assert_folds(between(made, **children), images(), steps=T)
     assert list(traced.network.populations) == ["neuron", "second"]
+
+
+def test_ceil_mode_is_accepted_exactly_where_it_changes_nothing():
+    for size, kernel, stride in itertools.product(range(2, 8), (1, 2, 3), (1, 2, 3)):
+        for padding in range(kernel // 2 + 1):
+            if size + 2 * padding < kernel:
+                continue
+            pool = SumPool(kernel=(kernel, 2), stride=(stride, 2), padding=(padding, 0))
+            x = torch.zeros(1, 1, size, 4)
+            options = (pool.kernel, pool.stride, pool.padding)
+            ceiled = F.avg_pool2d(x, *options, ceil_mode=True).shape[2:]
+            assert layers._ceiled(pool, (1, size, 4)) == tuple(ceiled)
 
 
 # --- whole modules ------------------------------------------------------------------------------

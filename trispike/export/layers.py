@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from functools import singledispatch
 from itertools import pairwise
 from typing import Any
@@ -134,10 +135,8 @@ def _flatten(module: nn.Flatten, x: Signal, name: str) -> Signal:
 
 @layer.register
 def _unflatten(module: nn.Unflatten, x: Signal, name: str) -> Signal:
-    size = module.unflattened_size
-    if not isinstance(module.dim, int) or not all(isinstance(n, int) for n in size):
-        raise fold.refusal(name, got="named axes", expected="axes by number")
-    return with_axes(x, ax.split(x.axes, module.dim, list(size), name))
+    sizes = [operator.index(size) for size in module.unflattened_size]  # no named axes
+    return with_axes(x, ax.split(x.axes, operator.index(module.dim), sizes, name))
 
 
 # --- what layers and functions share ------------------------------------------------------------
