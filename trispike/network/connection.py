@@ -158,6 +158,11 @@ class SumPool:
         rest = self.then.stages if self.then else ()
         return replace(self, then=None), *rest
 
+    @property
+    def area(self) -> int:
+        """How many values are added up in one sum, at most."""
+        return math.prod(math.prod(stage.kernel) for stage in self.stages)
+
     def output_shape(self, shape: Shape) -> Shape:
         """Shape of the pooled (C, H, W) input."""
         _require_rank("pooling stage", shape)
@@ -393,6 +398,11 @@ class Connection:
     def is_integer(self) -> bool:
         """Whether the weights are integers."""
         return self.operator.weight.dtype == np.int8
+
+    @property
+    def pool_stages(self) -> tuple[SumPool, ...]:
+        """The summations of the pooling stage one by one; none without one."""
+        return self.pool.stages if self.pool else ()
 
     def output_shape(self, shape: Shape) -> Shape:
         """Shape that sources of ``shape`` are mapped to."""

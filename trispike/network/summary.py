@@ -122,10 +122,8 @@ def _operator(connection: Connection) -> str:
 
 
 def _pool(connection: Connection) -> str | None:
-    if connection.pool is None:
-        return None
-    stages = connection.pool.stages
-    return ", ".join(f"sum {_shape(s.kernel)}/{_shape(s.stride)}" for s in stages)
+    stages = connection.pool_stages
+    return ", ".join(f"sum {_shape(s.kernel)}/{_shape(s.stride)}" for s in stages) or None
 
 
 def _shape(shape: Shape) -> str:

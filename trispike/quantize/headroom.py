@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from trispike.network import Connection, FixedPointNeuron, Identity, SumPool
+from trispike.network import Connection, FixedPointNeuron, Identity
 from trispike.network.connection import Shape
 from trispike.network.fixed_point import DECAY_ONE, never, state_limit
 from trispike.quantize.weights import rows
@@ -51,11 +51,7 @@ def accumulator_bound(connection: Connection, shape: Shape, channels: int, paylo
     sums = np.abs(rows(connection.operator, shape, channels).astype(np.int64))
     elementwise = isinstance(connection.operator, Identity)
     total = sums.max(axis=1) if elementwise else _largest_sum(connection, sums)
-    area = 1
-    pool: SumPool | None = connection.pool
-    while pool is not None:
-        area *= math.prod(pool.kernel)
-        pool = pool.then
+    area = connection.pool.area if connection.pool else 1
     return (total * (payload * len(connection.sources) * area)) << connection.exponent
 
 

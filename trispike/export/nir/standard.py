@@ -267,11 +267,9 @@ class _Plain:
         if connection.delay and connection.delay != implied:
             delay = np.full(shape, connection.delay * convention.time_step)
             chain.append((f"{label}:delay", nir.Delay(delay=delay)))
-        stage, count = connection.pool, 0
-        while stage is not None:
-            count += 1
+        for count, stage in enumerate(connection.pool_stages, 1):
             chain.append((f"{label}:pool{count}", _pool(stage, shape)))
-            shape, stage = _single(stage).output_shape(shape), stage.then
+            shape = stage.output_shape(shape)
         operator, bias = connection.operator, None
         if network.into(target)[0] is connection:
             bias = self.biases.get(target)
@@ -370,12 +368,6 @@ def _adds(operator: Conv2d | Dense | Identity, bias: Array) -> bool:
     if isinstance(operator, Conv2d):
         return bias.ndim == 0 or bias.shape[-2:] == (1, 1)
     return isinstance(operator, Dense)
-
-
-def _single(pool: SumPool) -> SumPool:
-    return SumPool(
-        kernel=pool.kernel, stride=pool.stride, padding=pool.padding, dilation=pool.dilation
-    )
 
 
 def _pool(pool: SumPool, shape: Shape) -> Any:

@@ -158,18 +158,10 @@ class _Parts:
         if connection.delay:
             delay = np.full(shape, connection.delay * self.dt)
             chain.append((f"{label}:delay", nir.Delay(delay=delay)))
-        stage, count = connection.pool, 0
-        while stage is not None:
-            count += 1
-            single = SumPool(
-                kernel=stage.kernel,
-                stride=stage.stride,
-                padding=stage.padding,
-                dilation=stage.dilation,
-            )
-            pooled = single.output_shape(shape)
-            chain.append((f"{label}:pool{count}", _pool(single, shape, pooled)))
-            stage, shape = stage.then, pooled
+        for count, stage in enumerate(connection.pool_stages, 1):
+            pooled = stage.output_shape(shape)
+            chain.append((f"{label}:pool{count}", _pool(stage, shape, pooled)))
+            shape = pooled
         bias = self._bias(connection)
         operator = connection.operator
         if isinstance(operator, Dense) and len(shape) > 1:

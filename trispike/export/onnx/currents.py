@@ -52,11 +52,9 @@ class Currents:
             shape: Of its sources.
         """
         value = self.total(arriving, f"{label}.sources")
-        pool = connection.pool
-        while pool is not None:
+        for pool in connection.pool_stages:
             value = self._pooled(pool, label, value, shape)
-            shape = SumPool.output_shape(_single(pool), shape)
-            pool = pool.then
+            shape = pool.output_shape(shape)
         value = self._applied(connection, label, value, shape)
         if connection.exponent:
             value = self.scaled(value, 1 << connection.exponent, label)
@@ -150,8 +148,7 @@ class Currents:
         return self.reshaped(Value(product, dtype, None), (outputs, rows, columns), label)
 
     def _pooled(self, pool: SumPool, label: str, value: Value, shape: Shape) -> Value:
-        single = _single(pool)
-        bound = pooled_bound(single, value.bound)
+        bound = pooled_bound(pool, value.bound)
         dtype = self._numbers.sum_dtype(f"pooling of {label}", bound)
         if dtype == FLOAT32:
             ones = np.ones((shape[0], 1, *pool.kernel))
@@ -160,17 +157,15 @@ class Currents:
                 self.cast(value, dtype).name,
                 self._nodes.constant(ones, dtype, f"{label}.ones"),
                 name=f"{label}.pool",
-                **_geometry(single),
+                **_geometry(pool),
                 group=shape[0],
             )
             return Value(name, dtype, bound)
-        windows = self._windows(single, f"{label}.pool", self.cast(value, dtype), shape)
+        windows = self._windows(pool, f"{label}.pool", self.cast(value, dtype), shape)
         axes = self._nodes.constant([2], np.dtype(np.int64), "axis_2")
         name = f"{label}.pool.sum"
         summed = self._nodes.op("ReduceSum", windows.name, axes, name=name, keepdims=0)
-        return self.reshaped(
-            Value(summed, dtype, bound), single.output_shape(shape), f"{label}.pool"
-        )
+        return self.reshaped(Value(summed, dtype, bound), pool.output_shape(shape), f"{label}.pool")
 
     def _windows(self, over: Conv2d | SumPool, label: str, value: Value, shape: Shape) -> Value:
         """(N, C, H, W) to (N, C, kernel elements, output positions)."""
@@ -200,13 +195,6 @@ def window_index(size: Pair, kernel: Pair, stride: Pair, dilation: Pair) -> Arra
     x = np.arange(kernel[1])[:, None] * dilation[1] + np.arange(columns) * stride[1]
     index = y[:, None, :, None] * size[1] + x[None, :, None, :]
     return np.asarray(index.reshape(kernel[0] * kernel[1], rows * columns))
-
-
-def _single(pool: SumPool) -> SumPool:
-    """One stage of a pooling, without those that follow."""
-    return SumPool(
-        kernel=pool.kernel, stride=pool.stride, padding=pool.padding, dilation=pool.dilation
-    )
 
 
 def _geometry(over: Conv2d | SumPool) -> dict[str, tuple[int, ...]]:

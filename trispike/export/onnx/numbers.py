@@ -136,10 +136,7 @@ def holds(dtype: DType, bound: int | None) -> bool:
 
 def pooled_bound(pool: SumPool | None, bound: int | None) -> int | None:
     """Bound of a sum over windows of values with this bound."""
-    while pool is not None and bound is not None:
-        bound *= pool.kernel[0] * pool.kernel[1]
-        pool = pool.then
-    return bound
+    return bound if pool is None or bound is None else bound * pool.area
 
 
 def largest_row(operator: Operator) -> int:

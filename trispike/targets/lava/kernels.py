@@ -8,7 +8,6 @@ the unfolded input. The tests compare all of it with ``Connection.current``.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from itertools import product
 from typing import Any, TypeAlias
@@ -36,8 +35,7 @@ def largest_sum(connection: Connection, payload: int) -> int:
     weight = np.abs(connection.operator.weight.astype(np.int64))
     if not isinstance(connection.operator, Identity):
         weight = weight.reshape(weight.shape[0], -1).sum(axis=1)
-    stages = connection.pool.stages if connection.pool else ()
-    area = math.prod(rows * columns for rows, columns in (stage.kernel for stage in stages))
+    area = connection.pool.area if connection.pool else 1
     # Also the pooled payload itself has to be exact.
     return max(int(weight.max(initial=0)), 1) * area * payload
 
@@ -58,7 +56,7 @@ def compile_connection(
     dtype = np.float32 if bound < EXACT_FLOAT32 else np.float64
     stages: list[Kernel] = []
     shape = source_shape
-    for pool in connection.pool.stages if connection.pool else ():
+    for pool in connection.pool_stages:
         stages.append(_sum_pool(pool, shape, dtype))
         shape = pool.output_shape(shape)
     stages.append(_operator(connection.operator, shape, dtype))
