@@ -12,6 +12,7 @@ TrispikeError
 ├── FoldingError              a folded network does not behave like its source module
 ├── QuantizationError         a float network has no integer form within the limits asked for
 ├── SaturationError           a state left its range in strict mode
+├── FetchError                a data set could not be fetched, or what came was another one
 ├── EngineError               an engine failed while it ran
 │   └── EngineTimeoutError    an engine did not finish within its wall-clock limit
 └── MissingDependencyError    an optional package is absent or of a wrong version
@@ -27,6 +28,7 @@ __all__ = [
     "CheckpointError",
     "EngineError",
     "EngineTimeoutError",
+    "FetchError",
     "FileFormatError",
     "FoldingError",
     "InvalidDataError",
@@ -119,6 +121,10 @@ class SaturationError(TrispikeError):
             expected="states that fit their width",
             fix="Quantize with a smaller state shift, or run without strict mode.",
         )
+
+
+class FetchError(TrispikeError):
+    """A data set could not be fetched, or what came is not what it should be."""
 
 
 class EngineError(TrispikeError):

@@ -93,7 +93,7 @@ def test_a_file_is_verified(run, files, tmp_path):
 def test_a_file_of_another_network_or_none_is_refused(refused, run, files, tmp_path):
     path = tmp_path / "net.onnx"
     run("export", files.vectors, "--format", "onnx", "-o", path)
-    command = ("verify", files.saturation, "--data", files.vectors_data, "--onnx")
+    command = ("verify", files.saturation, "--data", files.saturation_data, "--onnx")
     assert "a model of the network" in refused(*command, path, kind="FileFormatError")
     path.write_bytes(path.read_bytes()[:500])
     assert "an ONNX model" in refused(*command, path, kind="FileFormatError")

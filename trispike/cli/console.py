@@ -19,7 +19,6 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from trispike.errors import InvalidSettingError, TrispikeError
-from trispike.network import Network
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -52,17 +51,6 @@ NetworkArgument: TypeAlias = Annotated[
 ]
 OutputOption: TypeAlias = Annotated[
     Path, typer.Option("--output", "-o", metavar="FILE", help="The network to write.")
-]
-DataOption: TypeAlias = Annotated[
-    str,
-    typer.Option(
-        "--data",
-        metavar="DATA",
-        help="digits, digits:train, or an .npz, .npy or .safetensors file with x and y.",
-    ),
-]
-SamplesOption: TypeAlias = Annotated[
-    int | None, typer.Option("--samples", min=1, help="Use the first so many samples only.")
 ]
 
 
@@ -150,15 +138,6 @@ def warn(text: str) -> None:
     """Something that does not end the command, on stderr: stdout may be JSON."""
     err.print("warning: ", style="bold yellow", end="")
     err.print(text, soft_wrap=True)
-
-
-def warn_of_clipping(network: Network, x: Any) -> None:
-    """Say so if data leave the range that the input was quantized for."""
-    if clipped := network.input.clipped(x):
-        warn(
-            f"{percent(clipped)} of the input values were clipped: they are beyond the range of "
-            "the calibration data. Is the data scaled as those were?"
-        )
 
 
 @contextmanager

@@ -15,7 +15,6 @@ from trispike.cli.console import (
     DebugFlag,
     JsonFlag,
     OutputOption,
-    SamplesOption,
     checked_output,
     command,
     out,
@@ -23,9 +22,11 @@ from trispike.cli.console import (
     progress_bar,
     stage,
 )
+from trispike.cli.data import DATA_SOURCES, SamplesOption, load_shown
 from trispike.errors import InvalidDataError, InvalidSettingError
-from trispike.network import describe, save
-from trispike.runtime.data import Data, load_data
+from trispike.network import Input, describe, save
+from trispike.network.network import Encoding
+from trispike.runtime.data import Data
 
 if TYPE_CHECKING:
     from trispike.nn import SpikeModel
@@ -71,8 +72,7 @@ def convert(
         str | None,
         typer.Option(
             metavar="DATA",
-            help="Prove equality on these: digits, digits:train, or an .npz, .npy or .safetensors "
-            "file with x; default: random inputs.",
+            help=f"Prove equality on these: {DATA_SOURCES}; default: random inputs.",
         ),
     ] = None,
     samples: SamplesOption = PROOF_SAMPLES,
@@ -98,7 +98,7 @@ def convert(
     _check_range("--std", stds, TINY, "positive, finite")
     _check_range("--v-threshold", v_threshold, TINY, "positive, finite")
     _check_range("--tau", 0.0 if tau is None else tau, 0.0, "non-negative, finite")
-    given = None if data is None else load_data(data).first(samples)
+    given = None if data is None else load_shown(data, samples)
     with stage("loading PyTorch and the checkpoint"):
         module = load_module(
             checkpoint,
@@ -111,12 +111,14 @@ def convert(
         )
     if given is None:
         given = _random_inputs(module, samples)
+    encoding: Encoding = "direct" if module.input_kind == "static" else "frames"
+    Input(shape=module.input_shape, encoding=encoding).check(given.x, steps)
     with progress_bar("folding and proving", len(given.x)) as progress:
         conversion = convert_module(
             module,
             given.x,
             steps=steps,
-            encoding="direct" if module.input_kind == "static" else "frames",
+            encoding=encoding,
             mean=means,
             std=stds,
             proof_samples=len(given.x),

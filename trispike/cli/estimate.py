@@ -7,11 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from trispike.cli.console import (
-    DataOption,
     DebugFlag,
     JsonFlag,
     NetworkArgument,
-    SamplesOption,
     command,
     joules,
     out,
@@ -20,10 +18,11 @@ from trispike.cli.console import (
     print_note,
     table,
 )
+from trispike.cli.data import DataOption, SamplesOption, load_for
 from trispike.cli.simulate import EngineOption, run_engine
 from trispike.errors import InvalidSettingError
 from trispike.network import Network, digest, load
-from trispike.runtime.data import Data, load_data
+from trispike.runtime.data import Data
 from trispike.runtime.energy import (
     COUNTED,
     Estimate,
@@ -65,7 +64,7 @@ def estimate(
     assumptions = dict(_assumption(text) for text in assume or [])
     prices_of(profile, assumptions)  # fails before the long part, if it does
     loaded = load(network)
-    given = load_data(data).first(samples)
+    given = load_for(loaded, data, samples)
     result = run_engine(engine, loaded, given)
     priced = estimate_energy(result.ledger, profile, assumptions)
     if as_json:

@@ -22,9 +22,10 @@ from trispike.cli.console import (
     print_note,
     stage,
 )
+from trispike.cli.data import DATA_SOURCES, load_for
 from trispike.errors import InvalidSettingError
 from trispike.network import Network, digest, equal, load
-from trispike.runtime.data import Data, load_data
+from trispike.runtime.data import Data
 
 ONNX_SAMPLES = 8
 """Samples that an ONNX file is run on, unless more are asked for."""
@@ -62,7 +63,7 @@ def _write_nir(
             fix="complete says all of the network; standard is for tools without our nodes.",
         )
     if nodes == "standard":
-        given = None if data is None else load_data(data).first(samples)
+        given = None if data is None else load_for(network, data, samples)
         with stage("writing"):
             export = write_standard(
                 network, path, dt=dt, data=None if given is None else given.x, **standard
@@ -118,8 +119,7 @@ def _write_onnx(
     if data is None:
         given = Data(random_data(network, samples), None, "random inputs")
     else:
-        given = load_data(data).first(samples)
-    network.input.encode(given.x, network.steps)  # refuses what does not fit, likewise
+        given = load_for(network, data, samples)
     with stage("writing"):
         files = write(network, path, form=form, carrier=carrier)
     with stage("running the file in onnxruntime"):
@@ -206,8 +206,8 @@ def export(
         str | None,
         typer.Option(
             metavar="DATA",
-            help="Run the file on these and compare: digits, digits:train, or an .npz, .npy "
-            "or .safetensors file with x; onnx: default: random inputs; nir: standard nodes only.",
+            help=f"Run the file on these and compare: {DATA_SOURCES}; onnx: default: random "
+            "inputs; nir: standard nodes only.",
         ),
     ] = None,
     samples: Annotated[

@@ -20,11 +20,11 @@ from trispike.cli.console import (
     progress_bar,
     table,
 )
+from trispike.cli.data import DATA_SOURCES, load_for
 from trispike.errors import InvalidSettingError
 from trispike.network import Network, describe, load
 from trispike.network.files import whole_file
 from trispike.network.picture import draw
-from trispike.runtime.data import load_data
 from trispike.runtime.reference import ReferenceEngine
 
 RATE_SAMPLES = 16
@@ -41,8 +41,7 @@ def inspect(
         str | None,
         typer.Option(
             metavar="DATA",
-            help="With --graph: show the firing rates on these: digits, digits:train, or an .npz, "
-            ".npy or .safetensors file with x.",
+            help=f"With --graph: show the firing rates on these: {DATA_SOURCES}.",
         ),
     ] = None,
     samples: Annotated[
@@ -77,7 +76,7 @@ def inspect(
 
 
 def _firing_rates(network: Network, data: str, samples: int) -> dict[str, float]:
-    given = load_data(data).first(samples)
+    given = load_for(network, data, samples)
     with progress_bar("counting spikes", len(given.x)) as progress:
         ledger = ReferenceEngine(network).run(given.x, progress=progress).ledger
     return {name: ledger.firing_rate(name) for name in network.populations}

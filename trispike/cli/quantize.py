@@ -20,10 +20,11 @@ from trispike.cli.console import (
     progress_bar,
     table,
 )
+from trispike.cli.data import DATA_SOURCES, load_for
 from trispike.network import digest, load, save
 from trispike.quantize import Granularity, Quantization
 from trispike.quantize import quantize as quantize_network
-from trispike.runtime.data import Data, load_data
+from trispike.runtime.data import Data
 
 CALIBRATION_SAMPLES = 256
 
@@ -35,8 +36,7 @@ def quantize(
         str,
         typer.Option(
             metavar="DATA",
-            help="Data like those it will see: digits:train, or an .npz, .npy or .safetensors "
-            "file with x and, for accuracies, y.",
+            help=f"Data like those it will see: {DATA_SOURCES} and, for accuracies, y.",
         ),
     ],
     output: OutputOption,
@@ -60,7 +60,7 @@ def quantize(
     """Quantize a float network to 8-bit (or fewer) weights and integer states."""
     checked_output(output, network)
     source = load(network)
-    data = load_data(calibration).first(samples)
+    data = load_for(source, calibration, samples)
     with progress_bar("quantizing", len(data.x)) as progress:
         quantization = quantize_network(
             source,

@@ -7,22 +7,20 @@ from typing import Annotated, Any, TypeAlias
 import typer
 
 from trispike.cli.console import (
-    DataOption,
     DebugFlag,
     JsonFlag,
     NetworkArgument,
-    SamplesOption,
     command,
     out,
     percent,
     print_json,
     progress_bar,
     table,
-    warn_of_clipping,
 )
+from trispike.cli.data import DataOption, SamplesOption, load_for
 from trispike.errors import InvalidSettingError
 from trispike.network import Network, digest, load
-from trispike.runtime.data import Data, load_data
+from trispike.runtime.data import Data
 from trispike.runtime.engine import Result
 from trispike.runtime.engines import ENGINES, build_engine
 
@@ -59,7 +57,7 @@ def simulate(
             )
         options["timeout"] = timeout
     loaded = load(network)
-    given = load_data(data).first(samples)
+    given = load_for(loaded, data, samples)
     result = run_engine(engine, loaded, given, **options)
     if as_json:
         print_json(result_facts(result, loaded, given))
@@ -71,9 +69,7 @@ def run_engine(name: str, network: Network, given: Data, **options: Any) -> Resu
     """Run data through a network, behind a progress bar."""
     with progress_bar(f"simulating ({name})", len(given.x)) as progress:
         engine = build_engine(name, network, **options)
-        result = engine.run(given.x, given.y, progress=progress)
-    warn_of_clipping(network, given.x)
-    return result
+        return engine.run(given.x, given.y, progress=progress)
 
 
 def result_facts(result: Result, network: Network, given: Data) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import typer
 
 from trispike.cli.console import (
     FAILED,
-    DataOption,
     DebugFlag,
     JsonFlag,
     NetworkArgument,
@@ -20,10 +19,10 @@ from trispike.cli.console import (
     print_note,
     progress_bar,
     stage,
-    warn_of_clipping,
 )
+from trispike.cli.data import DataOption, load_for
 from trispike.network import Network, load
-from trispike.runtime.data import Data, load_data
+from trispike.runtime.data import Data
 from trispike.runtime.engines import ENGINES
 from trispike.runtime.onnx_file import check_file
 from trispike.runtime.verify import Certificate, Difference
@@ -58,11 +57,12 @@ def verify(
 ) -> None:
     """Compare engines on the same samples: every spike, state, logit and count."""
     names = [name.strip() for name in engines.split(",") if name.strip()]
-    given = load_data(data).first(samples)
+    loaded = load(network)
+    given = load_for(loaded, data, samples)
     if onnx is not None:
-        _verify_file(load(network), given, onnx, as_json=as_json)
+        _verify_file(loaded, given, onnx, as_json=as_json)
         return
-    certificate = compare_engines(load(network), given, names)
+    certificate = compare_engines(loaded, given, names)
     if as_json:
         print_json(certificate_facts(certificate, given))
     else:
@@ -95,9 +95,7 @@ def _verify_file(network: Network, given: Data, path: Path, *, as_json: bool) ->
 def compare_engines(network: Network, given: Data, engines: Sequence[str]) -> Certificate:
     """Compare engines, behind a progress bar."""
     with progress_bar("verifying", len(given.x) * len(engines)) as progress:
-        certificate = verify_engines(network, given.x, engines, progress=progress)
-    warn_of_clipping(network, given.x)
-    return certificate
+        return verify_engines(network, given.x, engines, progress=progress)
 
 
 def certificate_facts(certificate: Certificate, given: Data) -> dict[str, Any]:

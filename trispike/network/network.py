@@ -29,6 +29,9 @@ Encoding: TypeAlias = Literal["direct", "frames", "spikes"]
 PAYLOAD_LIMIT = 127
 """Largest magnitude of a graded spike: signed 8 bit, symmetric."""
 
+_CLIPPING_BATCH = 256
+"""Samples that are in memory as float64 while clipped values are counted."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Input:
@@ -94,16 +97,12 @@ class Input:
         """Shape of one sample of raw data: the input's, with time first unless static."""
         return self.shape if self.encoding == "direct" else (steps, *self.shape)
 
-    def encode(self, data: Array, steps: int) -> Array:
-        """Turn raw data into what the network receives.
+    def check(self, data: Array, steps: int) -> None:
+        """Refuse raw data that :meth:`encode` cannot take.
 
         Args:
             data: (N, *shape) for direct input, (N, T, *shape) otherwise; any real dtype.
             steps: T.
-
-        Returns:
-            The same shape: float64, or int64 graded spikes in -127..127 in an integer network
-            (rounded half to even, then clipped).
 
         Raises:
             InvalidDataError: Wrong shape, NaN or infinity, or spikes that are not integers in
@@ -127,7 +126,33 @@ class Input:
                 fix="Clean the data first.",
             )
         if self.encoding == "spikes":
-            return self._spikes(data)
+            whole = np.rint(data) == data
+            if not whole.all() or np.abs(data.astype(np.float64)).max(initial=0) > PAYLOAD_LIMIT:
+                raise InvalidDataError(
+                    "data",
+                    got="values that are not integers in -127..127",
+                    expected="ternary or graded spikes",
+                    fix="Use the 'frames' encoding for analog values.",
+                )
+
+    def encode(self, data: Array, steps: int) -> Array:
+        """Turn raw data into what the network receives.
+
+        Args:
+            data: (N, *shape) for direct input, (N, T, *shape) otherwise; any real dtype.
+            steps: T.
+
+        Returns:
+            The same shape: float64, or int64 graded spikes in -127..127 in an integer network
+            (rounded half to even, then clipped).
+
+        Raises:
+            InvalidDataError: As :meth:`check`.
+        """
+        self.check(data, steps)
+        data = np.asarray(data)
+        if self.encoding == "spikes":
+            return data.astype(np.float64 if self.scale is None else np.int64)
         units = self._units(data)
         if self.scale is None:
             return units
@@ -138,23 +163,16 @@ class Input:
         data = np.asarray(data)
         if self.scale is None or self.encoding == "spikes" or not data.size:
             return 0.0
-        return float((np.abs(self._units(data)) > PAYLOAD_LIMIT).mean())
+        count = 0
+        for first in range(0, len(data), _CLIPPING_BATCH):
+            units = self._units(data[first : first + _CLIPPING_BATCH])
+            count += int((np.abs(units) > PAYLOAD_LIMIT).sum())
+        return count / data.size
 
     def _units(self, data: Array) -> Array:
         """Normalized data; in an integer network as whole multiples of its scale, not clipped."""
         values = (data.astype(np.float64) - self.mean) / self.std
         return values if self.scale is None else np.rint(values / self.scale)
-
-    def _spikes(self, data: Array) -> Array:
-        whole = np.rint(data) == data
-        if not whole.all() or np.abs(data.astype(np.float64)).max(initial=0) > PAYLOAD_LIMIT:
-            raise InvalidDataError(
-                "data",
-                got="values that are not integers in -127..127",
-                expected="ternary or graded spikes",
-                fix="Use the 'frames' encoding for analog values.",
-            )
-        return data.astype(np.float64 if self.scale is None else np.int64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -1,6 +1,4 @@
 import contextlib
-import hashlib
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,62 +9,13 @@ import safetensors.numpy
 from trispike.errors import (
     FileFormatError,
     InvalidDataError,
-    InvalidSettingError,
-    MissingDependencyError,
     TrispikeError,
 )
-from trispike.runtime.data import Data, load_data, load_digits_split
-
-
-def test_the_digits_split_is_fixed_stratified_and_disjoint():
-    split = load_digits_split()
-    assert (split.train.x.shape, split.test.x.shape) == ((1438, 1, 8, 8), (359, 1, 8, 8))
-    for samples in split:
-        assert samples.x.dtype == np.float32
-        assert samples.y.dtype == np.int64
-        assert (float(samples.x.min()), float(samples.x.max())) == (0.0, 1.0)
-        np.testing.assert_array_equal(samples.x * 16, np.round(samples.x * 16))
-    shares = np.bincount(split.test.y) / (np.bincount(split.test.y) + np.bincount(split.train.y))
-    np.testing.assert_allclose(shares, 0.2, atol=0.005)
-    # The demo's accuracy is measured on these very samples.
-    assert hashlib.sha256(split.test.x.tobytes() + split.test.y.tobytes()).hexdigest() == (
-        "f356e12de88fe35f1f5852c983c1a39425b7acf408f02a3c77c30ff4bfc6cad0"
-    )
-    seen = {sample.tobytes() for sample in split.train.x}
-    assert sum(sample.tobytes() in seen for sample in split.test.x) == 0
-
-
-def test_without_scikit_learn_the_command_that_mends_it_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(MissingDependencyError, match="pip install scikit-learn"):
-        load_digits_split()
+from trispike.runtime.data import load_data
 
 
 X = np.arange(12, dtype=np.float32).reshape(4, 3)
 Y = np.array([2, 0, 1, 1], dtype=np.uint8)
-
-
-@pytest.mark.parametrize(
-    ("source", "part", "size"),
-    [("digits", "test", 359), ("digits:test", "test", 359), ("digits:train", "train", 1438)],
-)
-def test_data_by_name(source, part, size):
-    data = load_data(source)
-    expected = getattr(load_digits_split(), part)
-    assert data.name == f"digits:{part}"
-    assert len(data.x) == size
-    np.testing.assert_array_equal(data.x, expected.x)
-    np.testing.assert_array_equal(data.y, expected.y)
-
-
-def test_the_first_samples_of_data():
-    data = Data(X, Y, "some")
-    assert data.first(None) is data.first(4) is data.first(9) is data
-    few = data.first(3)
-    assert few.name == "some, first 3"
-    np.testing.assert_array_equal(few.x, X[:3])
-    np.testing.assert_array_equal(few.y, Y[:3])
-    assert Data(X, None, "some").first(1).y is None
 
 
 def write(path: Path, **arrays: Any) -> Path:
@@ -97,14 +46,6 @@ def test_either_numpy_format_is_read_under_either_name(tmp_path):
     write(tmp_path / "array.npy", x=X).rename(tmp_path / "array.npz")
     np.testing.assert_array_equal(load_data(str(tmp_path / "archive.npy")).y, Y)
     np.testing.assert_array_equal(load_data(str(tmp_path / "array.npz")).x, X)
-
-
-@pytest.mark.parametrize("source", ["digit", "digits:all", "nothing.npz", "", "."])
-def test_data_that_are_not_there(source, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    text = "got neither a known data set nor a file; expected digits or digits:train, or an .npz"
-    with pytest.raises(InvalidSettingError, match=f"data '{source}': {text}"):
-        load_data(source)
 
 
 @pytest.mark.parametrize("suffix", ["", ".csv", ".pth"])

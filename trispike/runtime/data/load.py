@@ -1,0 +1,72 @@
+"""Data by the name that a user gives."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import get_args
+
+from trispike.errors import InvalidSettingError
+from trispike.runtime.data.digits import load_digits_split
+from trispike.runtime.data.files import read_data
+from trispike.runtime.data.packaged import CIFAR10, FASHION_MNIST, MNIST
+from trispike.runtime.data.samples import Data, Notify, Part, Samples
+
+_logger = logging.getLogger(__name__)
+
+
+def _digits(part: Part, notify: Notify) -> Samples:
+    split = load_digits_split()
+    return split.train if part == "train" else split.test
+
+
+DATA_SETS: dict[str, Callable[[Part, Notify], Samples]] = {
+    "digits": _digits,
+    FASHION_MNIST.name: FASHION_MNIST.load,
+    MNIST.name: MNIST.load,
+    CIFAR10.name: CIFAR10.load,
+}
+"""Data sets by name. Inputs are (N, C, H, W), 0 to 1."""
+
+
+def load_data(source: str, *, notify: Notify | None = None) -> Data:
+    """Data by name or from a file.
+
+    Args:
+        source: A name in :data:`DATA_SETS`, with ``:train`` for the part to learn from or
+            ``:test`` (the default) for the held-out one; or a file: ``.npz`` or
+            ``.safetensors`` with arrays ``x`` and, optionally, ``y``; ``.npy`` with x alone.
+        notify: Called with what goes on while a data set is fetched; by default it is logged.
+
+    Raises:
+        InvalidSettingError: Neither a known name and part nor a file; the cache cannot be
+            written.
+        InvalidDataError: No array x in the file, or y is not one integer per sample.
+        FileFormatError: The file cannot be read, or a cached one is damaged.
+        FetchError: The data set could not be fetched, or another one came.
+        MissingDependencyError: The data set needs a package or program that is not installed.
+    """
+    name, colon, part = source.partition(":")
+    known = get_args(Part)
+    if name in DATA_SETS and part in ("", *known):
+        chosen: Part = "train" if part == "train" else "test"
+        samples = DATA_SETS[name](chosen, notify or _logger.info)
+        return Data(samples.x, samples.y, f"{name}:{chosen}")
+    path = Path(source)
+    if path.is_file():
+        return read_data(path)
+    if name in DATA_SETS and colon:
+        raise InvalidSettingError(
+            f"data '{source}'",
+            got=f"part {part!r}",
+            expected=" or ".join(f"{name}:{each}" for each in known),
+            fix="Correct the part.",
+        )
+    raise InvalidSettingError(
+        f"data '{source}'",
+        got="neither a known data set nor a file",
+        expected=f"one of {', '.join(DATA_SETS)} (each with :train or :test), or an .npz, .npy "
+        "or .safetensors file",
+        fix="Correct the name or the path.",
+    )
