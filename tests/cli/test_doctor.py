@@ -1,6 +1,7 @@
 """``trispike doctor``: what is there, what is not, and the command for it."""
 
 import importlib.metadata
+import shutil
 
 import pytest
 
@@ -24,6 +25,7 @@ def versions(monkeypatch):
             return str(found[name])
 
         monkeypatch.setattr(importlib.metadata, "version", version)
+        monkeypatch.setattr(shutil, "which", lambda name: found[name] and f"/usr/bin/{name}")
 
     return install
 
@@ -52,6 +54,9 @@ def test_everything_is_there(versions, run):
         ("onnxruntime", "pip install 'trispike[onnx]'"),
         ("nir", "pip install 'trispike[nir]'"),
         ("scikit-learn", "pip install scikit-learn"),
+        ("pillow", "pip install 'trispike[data]'"),
+        ("apt-get", "Debian and its relatives have it"),
+        ("npm", "Node.js brings it"),
         ("lava-nc", " && ".join(install_commands())),
     ],
 )

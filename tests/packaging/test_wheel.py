@@ -33,7 +33,7 @@ import numpy as np
 from trispike.network import load
 from trispike.runtime import ReferenceEngine
 
-for absent in ("torch", "lava", "onnx", "nir", "ray", "sklearn", "scipy"):
+for absent in ("torch", "lava", "onnx", "nir", "ray", "sklearn", "scipy", "PIL"):
     assert importlib.util.find_spec(absent) is None, absent
 network, data, logits = sys.argv[1:]
 np.save(logits, ReferenceEngine(load(network)).run(np.load(data)).logits)

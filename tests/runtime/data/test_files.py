@@ -13,7 +13,6 @@ from trispike.errors import (
 )
 from trispike.runtime.data import load_data
 
-
 X = np.arange(12, dtype=np.float32).reshape(4, 3)
 Y = np.array([2, 0, 1, 1], dtype=np.uint8)
 
