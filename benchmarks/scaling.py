@@ -1,0 +1,165 @@
+"""How the cost of the fast engine grows with steps, batch, width and firing rate."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.case import Case, macs_per_sample
+from benchmarks.contestants import FAST_MEMORY
+from benchmarks.networks import mean_rate
+from benchmarks.timing import exponent, interleave
+from trispike.network import FixedPointNeuron, IntegerNetwork, Population
+from trispike.network.fixed_point import never
+from trispike.runtime.engines import build_engine
+from trispike.runtime.ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One setting on an axis."""
+
+    x: float
+    """Where on the axis."""
+    seconds: float
+    """Per run, median over the rounds."""
+    samples: int
+    """Per run."""
+    rate: float
+    """Spikes per neuron and step."""
+    synaptic_operations: int
+    """Per run, as counted."""
+    dense_macs: int
+    """Per run, of a dense computation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to measure."""
+
+    case: str
+    """Folder of the case whose steps, batch and firing rate are varied."""
+    widths: Mapping[str, int]
+    """Folders of the cases of other widths, to channels of the first stage."""
+    samples: int
+    """Per run, unless varied."""
+    steps: Sequence[int]
+    batches: Sequence[int]
+    thresholds: Sequence[float]
+    """Factors of all thresholds, which vary the firing rate."""
+    rounds: int
+    threads: int
+    engine: str = "fast"
+    """Name of the engine; the tests have others."""
+
+
+def with_steps(network: IntegerNetwork, steps: int) -> IntegerNetwork:
+    """The network over another number of steps, each with the weight of the first one."""
+    readout = network.readout
+    weights = np.full(steps, readout.weights[0], readout.weights.dtype)
+    return replace(network, steps=steps, readout=replace(readout, weights=weights))
+
+
+def with_thresholds(network: IntegerNetwork, factor: float) -> IntegerNetwork:
+    """The network with all thresholds multiplied; a threshold that is never met stays so."""
+
+    def changed(population: Population) -> Population:
+        neuron = population.neuron
+        assert isinstance(neuron, FixedPointNeuron)
+        top = never(neuron.state_bits)
+
+        def scaled(threshold: Any) -> Any:
+            value = np.clip(np.rint(threshold * factor), 1, top - 1).astype(np.int64)
+            return np.where(threshold >= top, threshold, value)
+
+        thresholds = {"th_pos": scaled(neuron.th_pos), "th_neg": scaled(neuron.th_neg)}
+        return replace(population, neuron=replace(neuron, **thresholds))
+
+    return replace(
+        network, populations={name: changed(p) for name, p in network.populations.items()}
+    )
+
+
+def measure(plan: Plan) -> dict[str, list[Point]]:
+    """All axes, interleaved point by point."""
+    case = Case(Path(plan.case))
+    network = case.network()
+    axes: dict[str, dict[float, tuple[IntegerNetwork, Case, int]]] = {
+        "steps": {t: (with_steps(network, t), case, plan.samples) for t in plan.steps},
+        "batch": {n: (network, case, n) for n in plan.batches},
+        "rate": {f: (with_thresholds(network, f), case, plan.samples) for f in plan.thresholds},
+        "width": {
+            width: (Case(Path(folder)).network(), Case(Path(folder)), plan.samples)
+            for folder, width in plan.widths.items()
+        },
+    }
+    return {name: _axis(points, plan) for name, points in axes.items()}
+
+
+def _axis(settings: Mapping[float, tuple[IntegerNetwork, Case, int]], plan: Plan) -> list[Point]:
+    ledgers: dict[str, Ledger] = {}
+
+    def run(key: str, engine: Any, inputs: Any) -> float:
+        start = time.perf_counter()
+        ledgers[key] = engine.run(inputs).ledger
+        return time.perf_counter() - start
+
+    options = {"memory": FAST_MEMORY, "threads": plan.threads} if plan.engine == "fast" else {}
+    runs: dict[str, Callable[[], float]] = {
+        str(x): partial(
+            run, str(x), build_engine(plan.engine, network, **options), case.inputs(samples)
+        )
+        for x, (network, case, samples) in settings.items()
+    }
+    rounds = interleave(runs, rounds=plan.rounds, allowance=60)
+    return [
+        Point(
+            x=x,
+            seconds=statistics.median(rounds.seconds[str(x)]),
+            samples=samples,
+            rate=mean_rate(ledgers[str(x)]),
+            synaptic_operations=ledgers[str(x)].synaptic_operations,
+            dense_macs=samples * macs_per_sample(network),
+        )
+        for x, (network, _, samples) in settings.items()
+    ]
+
+
+def exponents(axes: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, float]:
+    """The power of each quantity that the cost grows with.
+
+    ``width`` is in channels, so about 2 is linear in weights; ``macs`` and
+    ``operations`` are those points in multiply-accumulates and in synaptic operations.
+    """
+    x_of: dict[str, tuple[str, Callable[[Mapping[str, float]], float]]] = {
+        "steps": ("steps", lambda p: p["x"]),
+        "batch": ("batch", lambda p: p["x"]),
+        "width": ("width", lambda p: p["x"]),
+        "macs": ("width", lambda p: p["dense_macs"]),
+        "operations": ("width", lambda p: p["synaptic_operations"]),
+        "rate": ("rate", lambda p: p["rate"]),
+    }
+    return {
+        name: exponent([x(p) for p in axes[axis]], [p["seconds"] for p in axes[axis]])
+        for name, (axis, x) in x_of.items()
+        if len(axes.get(axis, ())) > 1
+    }
+
+
+def main() -> None:
+    """Measure a plan given as JSON, and print JSON."""
+    axes = measure(Plan(**json.loads(sys.argv[1])))
+    print(json.dumps({name: [asdict(p) for p in points] for name, points in axes.items()}))
+
+
+if __name__ == "__main__":
+    main()
