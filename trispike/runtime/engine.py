@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -116,9 +117,9 @@ class Run:
         self, network: Network, inputs: Array, labels: Array | None, record: Recording
     ) -> None:
         self.network = network
-        self.encoded = network.input.encode(inputs, network.steps)
-        """What ``network.input.encode`` made of the data."""
-        self.samples: int = self.encoded.shape[0]
+        self._inputs = np.asarray(inputs)
+        network.input.check(self._inputs, network.steps)
+        self.samples: int = self._inputs.shape[0]
         self.labels = checked_labels(network, labels, self.samples)
         self.wanted = checked_recording(network, record)
         """Population name to traces."""
@@ -139,6 +140,15 @@ class Run:
         }
         """To be filled: ``records[population][trace]``, (N, T, *shape)."""
         self._start = time.perf_counter()
+
+    @cached_property
+    def encoded(self) -> Array:
+        """What ``network.input.encode`` makes of the data, all of it."""
+        return self.encode(slice(None))
+
+    def encode(self, batch: slice) -> Array:
+        """The same of a part of the samples, for engines that bound their memory."""
+        return self.network.input.encode(self._inputs[batch], self.network.steps)
 
     def batches(self, size: int) -> Iterator[slice]:
         """The samples in parts of at most ``size``."""

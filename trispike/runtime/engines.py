@@ -9,6 +9,7 @@ from typing import Any
 from trispike.errors import InvalidSettingError
 from trispike.network import Network
 from trispike.runtime.engine import Engine
+from trispike.runtime.fast import FastEngine
 from trispike.runtime.lava_engine import LavaEngine
 from trispike.runtime.nir_engine import NirEngine
 from trispike.runtime.onnx_engine import OnnxEngine
@@ -16,6 +17,7 @@ from trispike.runtime.reference import ReferenceEngine
 
 ENGINES: dict[str, Callable[..., Engine]] = {
     ReferenceEngine.name: ReferenceEngine,
+    FastEngine.name: FastEngine,
     LavaEngine.name: LavaEngine,
     OnnxEngine.name: OnnxEngine,
     NirEngine.name: NirEngine,
@@ -24,6 +26,7 @@ ENGINES: dict[str, Callable[..., Engine]] = {
 
 _PACKAGES = {
     ReferenceEngine.name: "numpy",
+    FastEngine.name: "torch",
     LavaEngine.name: "lava-nc",
     OnnxEngine.name: "onnxruntime",
     NirEngine.name: "nir",

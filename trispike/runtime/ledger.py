@@ -275,3 +275,25 @@ class LedgerCounter:
                 for label, c in sources.items()
             },
         )
+
+
+def payload_counts(network: Network, encoded: npt.NDArray[Any]) -> tuple[Counts, Counts]:
+    """Of encoded data, in how many samples an input element is -1 or 1, and anything else but 0.
+
+    Both (T, *shape), as :meth:`LedgerCounter.add_deliveries` takes them.
+    """
+    ternary = np.abs(encoded) == 1
+    counts = (ternary.sum(axis=0), ((encoded != 0) & ~ternary).sum(axis=0))
+    if network.input.encoding != "direct":
+        return counts
+    first, second = (np.broadcast_to(c, (network.steps, *c.shape)) for c in counts)
+    return first, second
+
+
+def delayed(counts: Counts, delay: int) -> Counts:
+    """Counts of deliveries, (T, ...), as they arrive after a delay: silence at first."""
+    if not delay:
+        return counts
+    late = np.zeros_like(counts)
+    late[delay:] = counts[: max(0, len(counts) - delay)]
+    return late

@@ -15,7 +15,7 @@ from trispike.errors import (
 )
 from trispike.network import Network
 from trispike.runtime.engine import Array, Progress, Recording, Result, Run
-from trispike.runtime.ledger import LedgerCounter
+from trispike.runtime.ledger import LedgerCounter, delayed, payload_counts
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -220,7 +220,7 @@ def _count(
     """Count what happened in one batch."""
     counter.add_samples(len(encoded))
     delivered: dict[str, tuple[Array, Array | None]] = {
-        network.input.name: _payloads(network, encoded)
+        network.input.name: payload_counts(network, encoded)
     }
     for name in network.populations:
         delivered[name] = (values[f"{name}.fired"], None)
@@ -240,25 +240,6 @@ def _count(
             ternary, graded = delivered[source]
             counter.add_deliveries(
                 label,
-                _late(ternary, connection.delay),
-                None if graded is None else _late(graded, connection.delay),
+                delayed(ternary, connection.delay),
+                None if graded is None else delayed(graded, connection.delay),
             )
-
-
-def _payloads(network: Network, encoded: Array) -> tuple[Array, Array]:
-    """(T, *shape): in how many samples an input element is -1 or 1, and anything else but 0."""
-    ternary = np.abs(encoded) == 1
-    counts = (ternary.sum(axis=0), ((encoded != 0) & ~ternary).sum(axis=0))
-    if network.input.encoding != "direct":
-        return counts
-    first, second = (np.broadcast_to(c, (network.steps, *c.shape)) for c in counts)
-    return first, second
-
-
-def _late(counts: Array, delay: int) -> Array:
-    """Counts as they arrive after a delay, silence at first."""
-    if not delay:
-        return counts
-    late = np.zeros_like(counts)
-    late[delay:] = counts[: max(0, len(counts) - delay)]
-    return late

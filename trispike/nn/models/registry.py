@@ -65,6 +65,7 @@ _VGG16: Layout = (
     *(64, 64, "M", 128, 128, "M", 256, 256, 256, "M"),
     *(512, 512, 512, "M", 512, 512, 512, "M"),
 )
+_VGG6: Layout = (32, "M", 64, 64, "M", 128, 128)
 _VGGSNN: Layout = (64, 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M")
 
 
@@ -101,6 +102,13 @@ def _families(kind: NeuronKind) -> list[Architecture]:
         imagenet(name="resnet34", plan=_RESNET34),
         # The published code sets the leak of every SEW neuron to 1, whatever was asked for.
         imagenet(name="sewresnet34", plan=dataclasses.replace(_RESNET34, spike_sum=True), tau=1.0),
+        # Not published: small enough to train on two cores in an hour or two; for Fashion-MNIST.
+        make(
+            name="vgg6",
+            plan=VGGPlan(layout=_VGG6, global_pool=True),
+            input_shape=(1, 28, 28),
+            classes=10,
+        ),
         # Not published: small enough to train on a laptop in a minute; the demo network.
         make(
             name="resnet8",

@@ -1,0 +1,242 @@
+"""Connections: from what their sources emitted to what their target receives.
+
+Each is computed in the fastest arithmetic that is exact for it, by the proved bound on its sums:
+int8 through oneDNN, float32, float64, or the reference's int64.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from trispike.network import Connection, Identity, Network, SumPool
+from trispike.network.connection import EXACT_FLOAT64
+from trispike.runtime.fast.kernels import pool
+from trispike.runtime.fast.layout import Array, Shape, laid_out, order
+from trispike.runtime.fast.operators import (
+    Carrier,
+    EventRunner,
+    Int8Runner,
+    build_runner,
+    int8_is_exact,
+)
+from trispike.runtime.fast.plan import EXACT_FLOAT32, current_limit, pooled_limit
+from trispike.runtime.fast.workers import Workers
+
+CODE_LIMIT = 127
+"""Largest magnitude of a value that is coded in an unsigned byte."""
+
+EVENT_RATE = 0.08
+"""Firing rate below which events may win over a dense operator; only then both are timed."""
+
+_log = logging.getLogger(__name__)
+
+
+class Signal(NamedTuple):
+    """What a population or the input emitted."""
+
+    values: Array
+    """(T, N, *layout), or (1, N, *layout) if all steps are alike: codes in unsigned bytes, or
+    floats."""
+    silence: int
+    """Code of 0; the largest magnitude that the codes stand for, too. 0 for floats."""
+    rate: float = 1.0
+    """Share of values that are not 0, as far as it is known."""
+
+    def at(self, t: int, delay: int) -> Signal:
+        """What arrives at step t, (1, N, *layout)."""
+        if t < delay:
+            return self._replace(values=np.full_like(self.values[:1], self.silence))
+        source = (t - delay) % len(self.values)
+        return self._replace(values=self.values[source : source + 1])
+
+    def late(self, delay: int, steps: int) -> Signal:
+        """The same, so many steps later; silence at first."""
+        if not delay:
+            return self
+        values = np.full((steps, *self.values.shape[1:]), self.silence, self.values.dtype)
+        kept = max(0, steps - delay)
+        values[steps - kept :] = self.values[:kept]  # one step alike to all is repeated
+        return self._replace(values=values)
+
+
+class Link:
+    """One connection of a network, ready to run.
+
+    Args:
+        network: The network.
+        label: Name of the connection.
+        connection: The connection.
+        workers: What parts of a batch are given to.
+    """
+
+    def __init__(
+        self, network: Network, label: str, connection: Connection, workers: Workers
+    ) -> None:
+        self.label = label
+        self.connection = connection
+        shape = network.source_shape(connection)
+        self._source_size = math.prod(shape)
+        self._pools = []
+        for stage in connection.pool_stages:
+            pooled = stage.output_shape(shape)
+            self._pools.append((stage, laid_out(pooled)))
+            shape = pooled
+        self.operator_shape: Shape = shape
+        self._workers = workers
+        self._integer = network.kind == "integer"
+        self.carrier: Carrier = self._carrier(network) if self._integer else "float64"
+        self._coded = self._integer and pooled_limit(network, connection) <= CODE_LIMIT
+        self._silence = pooled_limit(network, connection) if self._coded else 0
+        self._run = build_runner(connection, shape, self.carrier, 1 << connection.exponent)
+        self._events: EventRunner | None = None
+        if isinstance(self._run, Int8Runner):
+            self._events = EventRunner(self._run.conv, self._run.scale)
+        self._dense_seconds = self._event_seconds = 0.0
+        self._reorder = _reorder(network, connection, shape)
+
+    @property
+    def is_shortcut(self) -> bool:
+        """Whether the neurons' kernel can apply it on the way: codes times a scale."""
+        fits = self._coded and self._reorder is None and not self._pools
+        return fits and isinstance(self.connection.operator, Identity)
+
+    def shortcut_rows(self) -> list[Array]:
+        """The scale of a shortcut, and what silence contributes; both of the operator's shape."""
+        operator = self.connection.operator
+        scale = operator.weight.astype(np.int64) << self.connection.exponent
+        return [scale, scale * self._silence]
+
+    def reads(self, names: Collection[str]) -> bool:
+        """Whether one of these is among its sources."""
+        return not set(names).isdisjoint(self.connection.sources)
+
+    def bytes_per_sample(self, steps: int) -> int:
+        """What is held besides the result, at most."""
+        connection = self.connection
+        size = 1 if self._coded else 2 * 8
+        inputs = math.prod(self.operator_shape) * (1 if self.carrier == "int8" else 2 * 8)
+        pooled = sum(math.prod(layout) for _, layout in self._pools)
+        gathered = self._source_size * (len(connection.sources) > 1 or connection.delay > 0)
+        return steps * (inputs + size * (pooled + gathered))
+
+    def gather(self, signals: Sequence[Signal]) -> Signal:
+        """The sum of what the sources emitted, codes where they hold it."""
+        if len(signals) == 1:
+            return signals[0]
+        silence = sum(signal.silence for signal in signals)
+        rate = min(1.0, sum(signal.rate for signal in signals))
+        coded = all(signal.values.dtype == np.uint8 for signal in signals)
+        if coded and silence <= CODE_LIMIT:
+            return Signal(_total([signal.values for signal in signals]), silence, rate)
+        return Signal(_total([_decoded(signal) for signal in signals]), 0, rate)
+
+    def currents(self, signal: Signal) -> Array:
+        """What the target receives.
+
+        Args:
+            signal: What :meth:`gather` returned.
+
+        Returns:
+            (T or 1, N, *layout of the target) in float32, float64 or int64, exact.
+        """
+        steps, batch = signal.values.shape[:2]
+        values = signal.values.reshape(steps * batch, *signal.values.shape[2:])
+        silence = signal.silence
+        if values.dtype == np.uint8 and not self._coded:
+            values, silence = _decoded(signal).reshape(values.shape), 0
+        for stage, layout in self._pools:
+            values, silence = self._pooled(values, silence, stage, layout)
+        result = self._apply(values, silence, signal.rate)
+        if self._reorder is not None:
+            result = result.reshape(len(result), -1)[:, self._reorder]
+        return result.reshape(steps, batch, -1)
+
+    def _pooled(
+        self, values: Array, silence: int, stage: SumPool, layout: Shape
+    ) -> tuple[Array, int]:
+        """Sums over windows, and the code of 0 among them."""
+        after = silence * math.prod(stage.kernel)
+        pooled = np.empty((len(values), *layout), values.dtype)
+
+        def work(first: int, end: int) -> None:
+            geometry = (stage.kernel, stage.stride, stage.padding, stage.dilation)
+            pool(values[first:end], (silence, after), *geometry, pooled[first:end])
+
+        self._workers.over(len(values), work)
+        return pooled, after
+
+    def _apply(self, values: Array, silence: int, rate: float) -> Array:
+        if self._events is None or rate >= EVENT_RATE:
+            return self._run(values, silence)
+        if not self._dense_seconds:
+            return self._race(self._events, values, silence, rate)
+        if self._event_seconds * rate < self._dense_seconds:
+            return self._by_events(self._events, values, silence)
+        return self._run(values, silence)
+
+    def _race(self, events: EventRunner, values: Array, silence: int, rate: float) -> Array:
+        """Time both ways on one batch; they give the same."""
+        self._by_events(events, values[:1], silence)  # compiles
+        self._run(values[:1], silence)
+        start = time.perf_counter()
+        result = self._run(values, silence)
+        middle = time.perf_counter()
+        self._by_events(events, values, silence)
+        self._event_seconds = (time.perf_counter() - middle) / max(rate, 1e-6)
+        self._dense_seconds = middle - start
+        return result
+
+    def _by_events(self, events: EventRunner, values: Array, silence: int) -> Array:
+        images, result = events.prepare(values)
+        self._workers.over(
+            len(images), lambda first, end: events.fill(images, silence, (first, end), result)
+        )
+        return result
+
+    def _carrier(self, network: Network) -> Carrier:
+        """The fastest arithmetic that is exact."""
+        limit = current_limit(network, self.connection)
+        if limit < EXACT_FLOAT32:
+            coded = pooled_limit(network, self.connection) <= CODE_LIMIT
+            return "int8" if coded and int8_is_exact() else "float32"
+        carrier: Carrier = "float64" if limit < EXACT_FLOAT64 else "int64"
+        _log.warning(
+            "connection %s: sums up to %d are beyond float32 and int8; it runs in %s, slower",
+            self.label,
+            limit,
+            carrier,
+        )
+        return carrier
+
+
+def _decoded(signal: Signal) -> Array:
+    values = signal.values
+    return values.astype(np.float64) - signal.silence if values.dtype == np.uint8 else values
+
+
+def _total(arrays: Sequence[Array]) -> Array:
+    total = arrays[0]
+    for array in arrays[1:]:
+        total = total + array
+    return total
+
+
+def _reorder(network: Network, connection: Connection, shape: Shape) -> Array | None:
+    """Where every element of the target's layout lies in the operator's output, if elsewhere."""
+    got = connection.operator.output_shape(shape)
+    is_readout = connection.target == network.readout.name
+    wanted = (
+        (network.readout.classes,) if is_readout else network.populations[connection.target].shape
+    )
+    if got == wanted:
+        return None
+    place = np.empty(np.prod(got), np.int64)
+    place[order(got)] = np.arange(len(place))
+    moved = place[order(wanted)]
+    return None if np.array_equal(moved, np.arange(len(moved))) else moved

@@ -1,0 +1,104 @@
+"""What follows from the network alone: in which order it runs, and how large its sums can be."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from trispike.network import Connection, Identity, Network
+from trispike.network.fixed_point import state_limit
+from trispike.network.network import PAYLOAD_LIMIT
+from trispike.network.neuron import FixedPointNeuron
+
+EXACT_FLOAT32 = 1 << 24
+"""Integers below this magnitude, and sums that stay below it, are exact in float32."""
+
+NARROW_STATE_BITS = 28
+"""States up to this width, and sums of three of them, fit into 32 bits."""
+
+NARROW_CURRENT = 1 << 30
+"""So does a shifted current below this, and a state on top of it."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Populations that run together."""
+
+    populations: tuple[str, ...]
+    """In the order of the network."""
+    loop: bool
+    """Whether they form a loop, and have to run step by step."""
+
+
+def stages(network: Network) -> list[Stage]:
+    """The network in parts, each of which only reads itself and those before it."""
+    reads = {
+        name: {s for c in network.into(name) for s in c.sources} - {network.input.name}
+        for name in network.populations
+    }
+    upstream = {name: _closure(name, reads) for name in reads}
+    result: list[Stage] = []
+    placed: set[str] = set()
+    waiting = list(network.order)
+    while waiting:
+        for name in waiting:
+            group = {name} | {p for p in upstream[name] if name in upstream[p]}
+            if all(upstream[p] - group <= placed for p in group):
+                members = tuple(p for p in network.order if p in group)
+                result.append(Stage(members, name in upstream[name]))
+                placed |= group
+                waiting = [p for p in waiting if p not in group]
+                break
+    return result
+
+
+def _closure(name: str, reads: dict[str, set[str]]) -> set[str]:
+    """Everything that ``name`` reads, directly or not; itself if it is in a loop."""
+    found: set[str] = set()
+    new = set(reads[name])
+    while new:
+        found |= new
+        new = {s for p in new for s in reads[p]} - found
+    return found
+
+
+def payload_limit(network: Network, name: str) -> int:
+    """Largest magnitude that the input or a population of an integer network emits."""
+    return PAYLOAD_LIMIT if name == network.input.name else 1
+
+
+def pooled_limit(network: Network, connection: Connection) -> int:
+    """Largest magnitude of what the operator of an integer connection is applied to."""
+    area = connection.pool.area if connection.pool else 1
+    return area * sum(payload_limit(network, source) for source in connection.sources)
+
+
+def current_limit(network: Network, connection: Connection) -> int:
+    """Largest magnitude of what an integer connection can deliver, its exponent included.
+
+    Every partial sum is below it, too, in whatever order it is added up.
+    """
+    weight = np.abs(connection.operator.weight.astype(np.int64))
+    if not isinstance(connection.operator, Identity):  # whose elements are not added up
+        weight = weight.sum(axis=tuple(range(1, weight.ndim)))
+    return (int(weight.max(initial=0)) * pooled_limit(network, connection)) << connection.exponent
+
+
+def total_limit(network: Network, target: str) -> int:
+    """Largest magnitude of the weighted input of a population or the readout."""
+    return sum(current_limit(network, c) for c in network.into(target))
+
+
+def is_narrow(network: Network, name: str) -> bool:
+    """Whether 32 bits are enough for everything that a population computes."""
+    neuron = network.populations[name].neuron
+    total = total_limit(network, name) if isinstance(neuron, FixedPointNeuron) else math.inf
+    return (
+        isinstance(neuron, FixedPointNeuron)
+        and total < EXACT_FLOAT32
+        and neuron.state_bits <= NARROW_STATE_BITS
+        and int(total) << neuron.state_shift < NARROW_CURRENT
+        and state_limit(neuron.state_bits) < NARROW_CURRENT
+    )
