@@ -444,6 +444,29 @@ def test_normalized_data_are_clipped_after_the_normalization():
     assert source.clipped(np.array([[163.0], [164.0], [0.0], [100.0]])) == 0.5
 
 
+def test_clipped_values_of_many_samples_are_counted():
+    data = np.random.default_rng(0).normal(scale=100, size=(1000, 3))
+    whole = np.abs(np.rint(data)) > 127
+    assert Input(shape=(3,), scale=1.0).clipped(data) == whole.mean()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "data", "text"),
+    [
+        ("direct", np.zeros((2, 4)), r"got an array of shape \(2, 4\)"),
+        ("direct", np.array([[0.0, np.nan, 1.0]]), "got 1 values that are NaN or infinite"),
+        ("frames", np.zeros((2, 3)), r"numbers of shape \(samples, 2, 3\)"),
+        ("spikes", np.full((1, 2, 3), 0.5), "got values that are not integers in -127..127"),
+        ("spikes", np.full((1, 2, 3), -128, np.int8), "got values that are not integers in"),
+    ],
+)
+def test_a_check_refuses_what_encoding_refuses(encoding, data, text):
+    source = Input(shape=(3,), encoding=encoding)
+    for use in (source.check, source.encode):
+        with pytest.raises(InvalidDataError, match=text):
+            use(data, 2)
+
+
 def test_graded_input_is_rounded_half_to_even_then_clipped():
     source = Input(shape=(9,), scale=0.5, mean=1.0)
     x = np.array([[1.0, 1.25, 1.75, 1.2501, 0.75, 64.5, 65.0, 1e9, -1e9]])
