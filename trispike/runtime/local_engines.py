@@ -1,0 +1,19 @@
+"""Engines that run in the process that calls them; the ray engine puts them into its workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from trispike.runtime.engine import Engine
+from trispike.runtime.fast import FastEngine
+from trispike.runtime.nir_engine import NirEngine
+from trispike.runtime.onnx_engine import OnnxEngine
+from trispike.runtime.reference import ReferenceEngine
+
+LOCAL_ENGINES: dict[str, Callable[..., Engine]] = {
+    ReferenceEngine.name: ReferenceEngine,
+    FastEngine.name: FastEngine,
+    OnnxEngine.name: OnnxEngine,
+    NirEngine.name: NirEngine,
+}
+"""By name, the reference first."""
