@@ -6,14 +6,17 @@ PYTHON ?= python3.11 python3 python3.12 python3.10
 VENV ?= .venv
 # More arguments for pytest: make test PYTEST_ARGS="-x tests/network"
 PYTEST_ARGS ?=
+# More arguments for the benchmarks: make bench BENCH_ARGS="--only demo --threads 1"
+BENCH_ARGS ?=
 
 BIN := $(VENV)/bin
 # Touched when the set-up is complete, so that an interrupted one is taken up again.
 STAMP := $(VENV)/.complete
+INTEROP_STAMP := $(VENV)-interop/.complete
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all interop check format bench docs wheel-test clean
+.PHONY: help setup demo test test-all interop check format bench bench-quick docs wheel-test clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,12 +34,7 @@ test-all: $(STAMP)  ## run all tests
 
 # On top of .venv, in an environment of its own, without the dependencies that these tools declare:
 # see the file of requirements.
-interop: $(STAMP)  ## test NIR files with Norse, sinabs, snnTorch and SpikingJelly
-	@$(BIN)/python -m venv $(VENV)-interop
-	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > \
-	    $$($(VENV)-interop/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/trispike.pth
-	@$(VENV)-interop/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
-	    --requirement tests/export/nir/interop-requirements.txt
+interop: $(INTEROP_STAMP)  ## test NIR files with Norse, sinabs, snnTorch and SpikingJelly
 	@PYTHONPATH=. $(VENV)-interop/bin/python -m pytest tests/export/nir/test_interop.py $(PYTEST_ARGS)
 
 check: $(STAMP)  ## lint, formatting, types, import rules; changes nothing
@@ -49,11 +47,13 @@ format: $(STAMP)  ## mend what ruff can mend
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(STAMP)  ## run the benchmarks
-	@set -e; for script in benchmarks/bench_*.py; do \
-	    if [ -e "$$script" ]; then echo "== $$script"; $(BIN)/python "$$script"; \
-	    else echo "there are no benchmarks yet: see benchmarks/README.md"; fi; \
-	done
+# SpikingJelly lives in the environment of `make interop`; without it, its rows are missing.
+bench: $(STAMP)  ## measure everything side by side, in less than 15 minutes
+	-@$(MAKE) --no-print-directory $(INTEROP_STAMP)
+	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+bench-quick: $(STAMP)  ## the same in less than 3 minutes, rougher
+	@$(BIN)/python -m benchmarks --quick $(BENCH_ARGS)
 
 docs: $(STAMP)  ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
@@ -64,6 +64,14 @@ wheel-test: $(STAMP)  ## build the wheel and try it in a clean environment witho
 clean:  ## remove what was built and cached; .venv stays
 	rm -rf build dist site out .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find trispike tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+$(INTEROP_STAMP): $(STAMP) tests/export/nir/interop-requirements.txt
+	@$(BIN)/python -m venv $(VENV)-interop
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > \
+	    $$($(VENV)-interop/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/trispike.pth
+	@$(VENV)-interop/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	    --requirement tests/export/nir/interop-requirements.txt
+	@touch $@
 
 # lava-nc says it needs Python <3.11, but works up to 3.12: hence the second step, without its word.
 # The lava extra has brought what it depends on.

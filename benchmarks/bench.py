@@ -59,10 +59,10 @@ FULL = Settings(
         "demo": 256,
         "fashion": 256,
         MAIN_CASE: 16,
-        "ternary-spike-resnet19": 16,
-        "lif-resnet19": 16,
+        "ternary-spike-resnet19": 8,
+        "lif-resnet19": 8,
     },
-    rounds=7,
+    rounds=5,
     allowance=25,
     stock_steps=2,
     memory_samples={"demo": 10_000, MAIN_CASE: 128},
@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     start = time.perf_counter()
     results: dict[str, Any] = {
         "format": 1,
-        "command": "make bench-quick" if options.quick else "make bench",
+        "command": " ".join(["python -m benchmarks", *(arguments or sys.argv[1:])]),
         "settings": {**asdict(settings), "threads": options.threads, "only": options.only},
         "provenance": provenance(INTEROP if INTEROP.exists() else None),
     }
@@ -236,7 +236,7 @@ class Bench:
 
     def _stock(self, case: Case) -> dict[str, Any]:
         _say(f"{case.name}: Lava's stock processes")
-        order = [str(case.folder.absolute()), str(self.settings.stock_steps), str(self.threads)]
+        order = [str(case.folder.absolute()), str(self.settings.stock_steps)]
         result = self._python("benchmarks.stock_lava", *order)
         return {case.name: result} if result else {}
 

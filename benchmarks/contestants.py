@@ -20,10 +20,11 @@ Array: TypeAlias = npt.NDArray[Any]
 FAST_MEMORY = 512 << 20
 """Bytes that the fast engine may use for what it computes."""
 
-TRIED_IMAGES = 8
+TRIED_IMAGES = 4
 """On which settings of PyTorch are compared."""
-HOPELESS = 3
-"""A setting that is so many times slower than the best one is tried once only."""
+HOPELESS = (3.0, 1.3)
+"""A setting that is so many times slower than the best one, after once and after twice, is not tried
+again; the first time may be slow for reasons of its own."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -219,12 +220,12 @@ def fastest(choices: Mapping[Any, Callable[[], Any]], work: Mapping[Any, int] | 
     """The choice that takes the least time per work, each tried three times unless hopeless."""
     best: dict[Any, float] = {}
     for choice, run in choices.items():
-        for _ in range(3):
+        for limit in (*HOPELESS, 1.0):
             start = time.perf_counter()
             run()
             seconds = (time.perf_counter() - start) / (work[choice] if work else 1)
             best[choice] = min(seconds, best.get(choice, seconds))
-            if seconds > HOPELESS * min(best.values()):
+            if best[choice] > limit * min(best.values()):
                 break
     return min(best, key=lambda choice: best[choice])
 

@@ -28,6 +28,9 @@ PICTURE = ROOT / "docs" / "assets" / "performance.svg"
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 """Between these lines the page is generated."""
 
+WIDTH = 110
+"""Characters of a line on the terminal."""
+
 AXES = {
     "steps": ("time steps", ("steps",)),
     "batch": ("images per run", ("batch",)),
@@ -68,7 +71,6 @@ def grids(results: Results) -> Iterator[Grid]:
     )
     for case in results["cases"]:
         yield _contest(case)
-        yield _rates(case)
     if results["stock_lava"]:
         yield _stock(results)
     if results["exponents"]:
@@ -93,14 +95,15 @@ def _contest(case: Mapping[str, Any]) -> Grid:
         )
         for row in case["contestants"]
     ]
-    notes = [
+    notes = ["firing, layer by layer: " + ", ".join(f"{r:.0%}" for r in case["rates"].values())]
+    notes += [
         f"{row['title']}: {row['setting']}" for row in case["contestants"] if row.get("setting")
     ]
     notes += [f"{entry['title']}: {entry['reason']}" for entry in case["missing"]]
     return Grid(
         title=f"{case['title']}, T = {case['steps']}, {case['mean_rate']:.0%} of the neurons fire "
         f"per step, {case['samples']} samples per run",
-        columns=("", "rate", "time, fast engine = 1", "spread", "answers", "peak MiB"),
+        columns=("", "rate", "time, fast = 1", "spread", "answers", "peak MiB"),
         rows=tuple(rows),
         notes=tuple(notes),
     )
@@ -123,14 +126,6 @@ def _answers(row: Mapping[str, Any]) -> str:
     if row["is_equal"] is not None:
         return "equal" if row["is_equal"] else "DIFFERENT"
     return "—" if row["agreement"] is None else f"{row['agreement']:.0%} of classes agree"
-
-
-def _rates(case: Mapping[str, Any]) -> Grid:
-    return Grid(
-        title=f"Firing rates of {case['name']}, as measured on its integer network",
-        columns=("layer", "spikes per neuron and step"),
-        rows=tuple((name, f"{rate:.1%}") for name, rate in case["rates"].items()),
-    )
 
 
 def _stock(results: Results) -> Grid:
@@ -158,7 +153,7 @@ def _stock(results: Results) -> Grid:
         rows=tuple(rows),
         notes=(
             "stock Conv, Dense and LIF (binary: stock Lava has no CTSN), layer by layer",
-            "side by side: their sum over the number of threads, which favours stock",
+            "side by side: their sum over the number of processors, which favours stock",
         ),
     )
 
@@ -181,7 +176,7 @@ def heading(results: Results) -> list[str]:
 
 def print_results(results: Results, console: Console | None = None) -> None:
     """All tables on the terminal."""
-    console = console or Console()
+    console = console or Console(width=WIDTH)
     for line in heading(results):
         console.print(line, soft_wrap=True, highlight=False)
     for grid in grids(results):

@@ -10,6 +10,7 @@ cannot do in one (pooling, identity shortcuts) is left out, which favours them.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections import Counter
@@ -121,7 +122,7 @@ def _synapses(layer: Layer, random: np.random.Generator) -> Any:
 
 
 def summary(
-    network: IntegerNetwork, measured: Iterable[StockLayer], threads: int
+    network: IntegerNetwork, measured: Iterable[StockLayer], processors: int
 ) -> Mapping[str, Any]:
     """The layers added up: one step, and one image, of all of them.
 
@@ -130,7 +131,7 @@ def summary(
     """
     each = list(measured)
     total = sum(m.count * m.seconds_per_step for m in each)
-    step = total / threads
+    step = total / processors
     return {
         "layers": [asdict(m) for m in each],
         "seconds_per_step_added_up": total,
@@ -140,8 +141,8 @@ def summary(
 
 
 def main() -> None:
-    """Measure a case and print JSON: ``python -m benchmarks.stock_lava FOLDER STEPS THREADS``."""
-    folder, steps, threads = sys.argv[1:]
+    """Measure a case and print JSON: ``python -m benchmarks.stock_lava FOLDER STEPS``."""
+    folder, steps = sys.argv[1:]
     import trispike.targets.lava.imports  # noqa: F401, PLC0415 - mends Lava before its other parts
 
     case = Case(Path(folder))
@@ -154,7 +155,7 @@ def main() -> None:
         )
         for layer, count in layers(network).items()
     ]
-    print(json.dumps(summary(network, measured, int(threads))))
+    print(json.dumps(summary(network, measured, len(os.sched_getaffinity(0)))))
 
 
 if __name__ == "__main__":
