@@ -29,7 +29,7 @@ def load_shown(source: str, samples: int | None) -> Data:
     """The first samples of data; stderr, if that is a terminal, says what is fetched for them."""
     with stage("loading data") as status:
         notify = None if status is None else status.update
-        return load_data(source, notify=notify).first(samples)
+        return load_data(source, samples=samples, notify=notify)
 
 
 def load_for(network: Network, source: str, samples: int | None) -> Data:

@@ -53,6 +53,14 @@ def test_a_part_that_no_data_set_has(name):
         load_data(f"{name}:all")
 
 
+def test_the_first_samples_of_a_data_set_or_file(tmp_path):
+    whole, few = load_data("digits"), load_data("digits", samples=3)
+    np.testing.assert_array_equal(few.x, whole.x[:3])
+    assert few.name == "digits:test, first 3"
+    np.savez(tmp_path / "x.npz", x=whole.x)
+    assert load_data(str(tmp_path / "x.npz"), samples=3).x.shape == (3, 1, 8, 8)
+
+
 def test_a_file_may_have_the_name_of_a_part_that_is_not_there(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     np.savez("digits:mine.npz", x=np.ones((1, 1, 8, 8)))

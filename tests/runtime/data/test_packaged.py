@@ -30,14 +30,10 @@ def ignore(what: str) -> None:
 
 def check(tiny: Tiny, part) -> None:
     """The part is loaded, and right."""
-    samples = tiny.data_set.load(part, ignore)
-    x, y = tiny.pixels[part]
-    assert samples.x.dtype == np.float32
-    assert samples.y.dtype == np.int64
-    assert samples.x.flags.c_contiguous
-    assert samples.x.flags.writeable
-    np.testing.assert_array_equal(samples.x, x.astype(np.float32) / np.float32(255))
-    np.testing.assert_array_equal(samples.y, y)
+    pixels, right = tiny.data_set.load(part, ignore), tiny.pixels[part]
+    assert (pixels.x.dtype, pixels.y.dtype) == (np.dtype(np.uint8), np.dtype(np.uint8))
+    np.testing.assert_array_equal(pixels.x, right.x)
+    np.testing.assert_array_equal(pixels.y, right.y)
 
 
 def files_in(folder: Path) -> set[str]:
@@ -68,10 +64,15 @@ def test_a_data_set_is_fetched_once(tiny, programs, cache):
 @pytest.mark.parametrize("part", COUNTS)
 def test_load_data_takes_the_name(part, tiny, monkeypatch):
     monkeypatch.setitem(DATA_SETS, tiny.data_set.name, tiny.data_set.load)
-    data = load_data(f"{tiny.data_set.name}:{part}")
-    assert data.name == f"{tiny.data_set.name}:{part}"
-    assert data.x.shape == tiny.pixels[part].x.shape
-    np.testing.assert_array_equal(data.y, tiny.pixels[part].y)
+    name, (x, y) = f"{tiny.data_set.name}:{part}", tiny.pixels[part]
+    for data, count in ((load_data(name), len(x)), (load_data(name, samples=1), 1)):
+        assert data.name == (name if count > 1 else f"{name}, first 1")
+        assert data.y is not None
+        assert (data.x.dtype, data.y.dtype) == (np.dtype(np.float32), np.dtype(np.int64))
+        assert data.x.flags.c_contiguous
+        assert data.x.flags.writeable
+        np.testing.assert_array_equal(data.x, x[:count].astype(np.float32) / np.float32(255))
+        np.testing.assert_array_equal(data.y, y[:count])
 
 
 # ------------------------------------------------------------------------------------- installed

