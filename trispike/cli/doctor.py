@@ -57,6 +57,7 @@ REQUIREMENTS = (
     Requirement("onnx", "export --format onnx, engine onnx", "pip install 'trispike[onnx]'"),
     Requirement("onnxruntime", "engine onnx", "pip install 'trispike[onnx]'"),
     Requirement("nir", "import, export --format nir, engine nir", "pip install 'trispike[nir]'"),
+    Requirement("ray", "engine ray", "pip install 'trispike[ray]'"),
     Requirement("scikit-learn", "the digits data set, demo", "pip install scikit-learn"),
     Requirement("pillow", "fetching cifar10", "pip install 'trispike[data]'"),
     Requirement(

@@ -23,10 +23,20 @@ from trispike.network import Network, digest, load
 from trispike.runtime.data import Data
 from trispike.runtime.engine import Result
 from trispike.runtime.engines import ENGINES, build_engine
+from trispike.runtime.local_engines import LOCAL_ENGINES
 
 EngineOption: TypeAlias = Annotated[
     str, typer.Option(metavar="NAME", help="What runs the network: " + ", ".join(ENGINES) + ".")
 ]
+
+ENGINE_OPTIONS = {
+    "timeout": ("lava",),
+    "workers": ("ray",),
+    "shard_size": ("ray",),
+    "inner": ("ray",),
+    "address": ("ray",),
+}
+"""What only some engines can be told: arguments of their constructors, and the engines."""
 
 
 @command
@@ -40,29 +50,64 @@ def simulate(
     ] = False,
     timeout: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", min=1, help="Wall-clock limit of the lava engine."),
+        typer.Option(metavar="SECONDS", min=1, help="lava: wall-clock limit."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="ray: worker processes; by default one per CPU.")
+    ] = None,
+    shard_size: Annotated[
+        int | None, typer.Option(min=1, help="ray: samples that a worker gets at a time.")
+    ] = None,
+    inner: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="ray: the engine in the workers: " + ", ".join(LOCAL_ENGINES) + "."
+        ),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT|auto", help="ray: the cluster; by default this machine alone."
+        ),
     ] = None,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
     """Run data through a network and report accuracy, spikes and synaptic operations."""
-    options: dict[str, Any] = {"strict": strict}
-    if timeout is not None:
-        if engine != "lava":
-            raise InvalidSettingError(
-                "--timeout",
-                got=f"engine {engine!r}",
-                expected="engine 'lava'",
-                fix="Leave --timeout out; the others run in this process.",
-            )
-        options["timeout"] = timeout
+    options = engine_options(
+        engine,
+        timeout=timeout,
+        workers=workers,
+        shard_size=shard_size,
+        inner=inner,
+        address=address,
+    )
     loaded = load(network)
     given = load_for(loaded, data, samples)
-    result = run_engine(engine, loaded, given, **options)
+    result = run_engine(engine, loaded, given, strict=strict, **options)
     if as_json:
         print_json(result_facts(result, loaded, given))
     else:
         print_result(result)
+
+
+def engine_options(engine: str, **values: Any) -> dict[str, Any]:
+    """Those options that were given, for the constructor of an engine.
+
+    Raises:
+        InvalidSettingError: The engine has no such option.
+    """
+    given = {name: value for name, value in values.items() if value is not None}
+    for name in given:
+        if engine not in ENGINE_OPTIONS[name]:
+            option = "--" + name.replace("_", "-")
+            raise InvalidSettingError(
+                option,
+                got=f"engine {engine!r}",
+                expected=" or ".join(f"engine {taker!r}" for taker in ENGINE_OPTIONS[name]),
+                fix=f"Leave {option} out.",
+            )
+    return given
 
 
 def run_engine(name: str, network: Network, given: Data, **options: Any) -> Result:

@@ -11,16 +11,16 @@ from trispike.network import Network
 from trispike.runtime.engine import Engine
 from trispike.runtime.fast import FastEngine
 from trispike.runtime.lava_engine import LavaEngine
+from trispike.runtime.local_engines import LOCAL_ENGINES
 from trispike.runtime.nir_engine import NirEngine
 from trispike.runtime.onnx_engine import OnnxEngine
+from trispike.runtime.ray_engine import RayEngine
 from trispike.runtime.reference import ReferenceEngine
 
 ENGINES: dict[str, Callable[..., Engine]] = {
-    ReferenceEngine.name: ReferenceEngine,
-    FastEngine.name: FastEngine,
+    **LOCAL_ENGINES,
     LavaEngine.name: LavaEngine,
-    OnnxEngine.name: OnnxEngine,
-    NirEngine.name: NirEngine,
+    RayEngine.name: RayEngine,
 }
 """The reference first: it defines what the others have to equal."""
 
@@ -30,6 +30,7 @@ _PACKAGES = {
     LavaEngine.name: "lava-nc",
     OnnxEngine.name: "onnxruntime",
     NirEngine.name: "nir",
+    RayEngine.name: "ray",
 }
 
 

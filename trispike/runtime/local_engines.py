@@ -13,6 +13,7 @@ from trispike.runtime.reference import ReferenceEngine
 LOCAL_ENGINES: dict[str, Callable[..., Engine]] = {
     ReferenceEngine.name: ReferenceEngine,
     FastEngine.name: FastEngine,
+    FastEngine.name: FastEngine,
     OnnxEngine.name: OnnxEngine,
     NirEngine.name: NirEngine,
 }

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ray import ObjectRef
     from ray.data import Dataset
 
-DEFAULT_INNER = "fast" if "fast" in LOCAL_ENGINES else "reference"
+DEFAULT_INNER = "fast"
 """What runs in the workers, unless another engine is named."""
 
 SHARDS_PER_WORKER = 8
@@ -76,7 +76,7 @@ class RayEngine:
         self,
         network: Network,
         *,
-        inner: str | None = None,
+        inner: str = DEFAULT_INNER,
         workers: int | None = None,
         shard_size: int | None = None,
         address: str | None = None,
@@ -91,7 +91,6 @@ class RayEngine:
                     expected="at least 1",
                     fix="Choose what the machines have; results do not depend on it.",
                 )
-        inner = inner or DEFAULT_INNER
         if inner not in LOCAL_ENGINES:
             raise InvalidSettingError(
                 f"inner engine {inner!r}",
