@@ -21,7 +21,17 @@ else:
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-OPTIONAL_PACKAGES = ["lava", "nir", "onnx", "onnxruntime", "PIL", "pyarrow", "ray", "sklearn", "torch"]
+OPTIONAL_PACKAGES = [
+    "lava",
+    "nir",
+    "onnx",
+    "onnxruntime",
+    "PIL",
+    "pyarrow",
+    "ray",
+    "sklearn",
+    "torch",
+]
 
 
 def pins() -> dict[str, Version]:
