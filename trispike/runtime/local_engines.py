@@ -13,7 +13,6 @@ from trispike.runtime.reference import ReferenceEngine
 LOCAL_ENGINES: dict[str, Callable[..., Engine]] = {
     ReferenceEngine.name: ReferenceEngine,
     FastEngine.name: FastEngine,
-    FastEngine.name: FastEngine,
     OnnxEngine.name: OnnxEngine,
     NirEngine.name: NirEngine,
 }
