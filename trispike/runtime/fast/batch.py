@@ -22,8 +22,11 @@ from trispike.runtime.fast.plan import Stage, is_narrow, stages
 from trispike.runtime.fast.workers import Workers
 from trispike.runtime.ledger import Ledger, LedgerCounter, delayed, payload_counts
 
-LARGEST_BATCH = 64
-"""Larger ones leave the caches, and gain nothing."""
+LARGEST_BATCH = 256
+"""Larger ones gain nothing."""
+
+CACHED_BYTES = 64 << 20
+"""Nor do batches that take more than this: they leave the caches."""
 
 STATES = ("i", "c", "v")
 """What the kernel writes down, in its order."""
@@ -156,7 +159,7 @@ class Machine:
                 expected=f"at least {needed:,}, what one sample takes",
                 fix="Allow more (--memory), or use the reference engine.",
             )
-        self.batch_size = min(LARGEST_BATCH, memory // needed)
+        self.batch_size = min(LARGEST_BATCH, memory // needed, max(8, CACHED_BYTES // needed))
 
     @contextlib.contextmanager
     def started(self) -> Iterator[None]:
@@ -195,7 +198,7 @@ class Machine:
         currents = self._currents(network.readout.name, batch)
         run.step_logits[where] = network.readout.step_logits(currents).swapaxes(0, 1)
         if strict:
-            _check(network, tally, before)
+            check_saturation(network, tally, before)
 
     def _run_layer(self, name: str, batch: Batch) -> None:
         """All time steps of one population."""
@@ -324,7 +327,7 @@ class Machine:
         return peak
 
 
-def _check(network: Network, tally: Tally, before: Mapping[str, Array]) -> None:
+def check_saturation(network: Network, tally: Tally, before: Mapping[str, Array]) -> None:
     """Raise if a state left its range since ``before``: the first step, the first population."""
     for t in range(network.steps):
         for name in network.order:

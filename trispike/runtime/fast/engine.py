@@ -28,9 +28,11 @@ class FastEngine:
         memory: Bytes to stay within, beyond the data, the weights and what is recorded.
         threads: Threads to use; None: one per core.
         strict: Raise at the first state that leaves its range, instead of clipping and counting.
+        device: A device of torch, such as "cuda", to run on; None: the processor.
 
     Raises:
-        InvalidSettingError: A number below 1, or too little memory for one sample.
+        InvalidSettingError: A number below 1, too little memory for one sample, or no such device.
+        UnsupportedError: Sums that the device's float64 does not hold.
         MissingDependencyError: torch or numba is not installed.
     """
 
@@ -43,6 +45,7 @@ class FastEngine:
         memory: int = DEFAULT_MEMORY,
         threads: int | None = None,
         strict: bool = False,
+        device: str | None = None,
     ) -> None:
         for setting, value in (("memory", memory), ("threads", threads)):
             if value is not None and value < 1:
@@ -55,11 +58,16 @@ class FastEngine:
         check_packages()
         # Only now, so that importing this module needs neither torch nor numba.
         from trispike.runtime.fast.batch import Machine, Tally  # noqa: PLC0415
+        from trispike.runtime.fast.device import DeviceMachine  # noqa: PLC0415
 
         self.network = network
         self.strict = strict
         self.threads = threads or len(os.sched_getaffinity(0))
-        self._machine = Machine(network, self.threads, memory)
+        self._machine: Machine | DeviceMachine = (
+            Machine(network, self.threads, memory)
+            if device is None
+            else DeviceMachine(network, device, memory)
+        )
         self._tally = Tally
 
     def run(
