@@ -49,9 +49,12 @@ class Settings:
     scaling_samples: int
     steps: tuple[int, ...]
     batches: tuple[int, ...]
-    thresholds: tuple[float, ...]
     widths: tuple[int, ...]
     """Channels of the first stage of ResNet-19, besides the published 128."""
+    rates: tuple[float, ...]
+    """Firing rates that are asked of all layers alike."""
+    rate_width: int
+    """Channels of the first stage where the rate is varied."""
 
 
 FULL = Settings(
@@ -66,11 +69,12 @@ FULL = Settings(
     allowance=25,
     stock_steps=2,
     memory_samples={"demo": 10_000, MAIN_CASE: 128},
-    scaling_samples=4,
-    steps=(1, 2, 4, 8, 16),
-    batches=(1, 2, 4, 8, 16, 32),
-    thresholds=(0.5, 1.0, 1.5, 2.0, 3.0, 5.0),
+    scaling_samples=8,
+    steps=(2, 4, 8, 16),
+    batches=(4, 8, 16, 32, 64),
     widths=(16, 32, 64),
+    rates=(0.02, 0.05, 0.1, 0.2, 0.4),
+    rate_width=64,
 )
 QUICK = Settings(
     samples={"demo": 64, "fashion": 64, MAIN_CASE: 4},
@@ -81,8 +85,9 @@ QUICK = Settings(
     scaling_samples=2,
     steps=(2, 4, 8),
     batches=(2, 4, 8),
-    thresholds=(1.0, 2.0, 4.0),
     widths=(32,),
+    rates=(0.02, 0.1, 0.4),
+    rate_width=32,
 )
 TITLES = {
     MAIN_CASE: "CTSN ResNet-19, 32x32x3, random weights",
@@ -189,15 +194,21 @@ class Bench:
                 _say(f"networks: {name}")
                 yield self._random(name, title)
 
-    def _random(self, name: str, title: str, width: int | None = None) -> Case:
-        return random_case(
+    def _random(self, name: str, title: str) -> Case:
+        arch = f"ctsn-{name}" if name == MAIN_CASE else name
+        return random_case(self.folder, name=name, title=title, arch=arch, rates=self.rates)
+
+    def _narrow(self, name: str, width: int, rates: Sequence[float]) -> str:
+        """The folder of a narrower network of the main case."""
+        case = random_case(
             self.folder,
-            name=name if width is None else f"{name}-{width}",
-            title=title,
-            arch=f"ctsn-{name}" if name == MAIN_CASE else name,
-            rates=self.rates,
-            widths=None if width is None else (width, 2 * width, 4 * width),
+            name=name,
+            title=TITLES[MAIN_CASE],
+            arch=f"ctsn-{MAIN_CASE}",
+            rates=rates,
+            widths=(width, 2 * width, 4 * width),
         )
+        return str(case.folder)
 
     def _contest(self, case: Case) -> dict[str, Any]:
         """All contestants on one case, interleaved."""
@@ -266,18 +277,17 @@ class Bench:
         folder = self.folder / MAIN_CASE
         if not folder.exists():
             self._random(MAIN_CASE, TITLES[MAIN_CASE])
-        widths = {str(folder): 128}
-        for width in self.settings.widths:
-            case = self._random(MAIN_CASE, TITLES[MAIN_CASE], width)
-            widths[str(case.folder)] = width
+        asked = self.settings
+        widths = {self._narrow(f"width-{n}", n, self.rates): n for n in asked.widths}
+        rates = {self._narrow(f"rate-{r}", asked.rate_width, [r]): r for r in asked.rates}
         plan = Plan(
             case=str(folder),
-            widths=widths,
-            samples=self.settings.scaling_samples,
-            steps=self.settings.steps,
-            batches=self.settings.batches,
-            thresholds=self.settings.thresholds,
-            rounds=self.settings.rounds,
+            widths={**widths, str(folder): 128},
+            rates=rates,
+            samples=asked.scaling_samples,
+            steps=asked.steps,
+            batches=asked.batches,
+            rounds=asked.rounds,
             threads=self.threads,
         )
         _say("scaling: measuring")

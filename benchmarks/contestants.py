@@ -23,8 +23,8 @@ FAST_MEMORY = 512 << 20
 TRIED_IMAGES = 4
 """On which settings of PyTorch are compared."""
 HOPELESS = (3.0, 1.3)
-"""A setting that is so many times slower than the best one, after once and after twice, is not tried
-again; the first time may be slow for reasons of its own."""
+"""How many times slower than the best setting another one may be to be tried a second and a third
+time; the first time may be slow for reasons of its own."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -83,13 +83,13 @@ def convolutions(network: IntegerNetwork) -> list[Convolution]:
 
 def int8_pass(work: Iterable[Convolution], samples: int) -> Callable[[], None]:
     """Runs every convolution once in int8: bytes and int8 weights in, float32 out."""
-    calls = [_int8_call(c, samples) for c in work]
+    calls = [int8_call(c, samples) for c in work]
     return partial(_run, calls)
 
 
 def fp32_pass(work: Iterable[Convolution], samples: int) -> Callable[[], None]:
     """Runs every convolution once in float32, channels last."""
-    calls = [_fp32_call(c, samples) for c in work]
+    calls = [fp32_call(c, samples) for c in work]
     return partial(_run, calls)
 
 
@@ -104,14 +104,15 @@ def _inputs(c: Convolution, samples: int) -> Tensor:
     return x.to(torch.uint8).contiguous(memory_format=torch.channels_last)
 
 
-def _weights(c: Convolution) -> Tensor:
+def weights(c: Convolution) -> Tensor:
+    """Random int8 weights, always the same."""
     random = torch.Generator().manual_seed(1)
     return torch.randint(-127, 128, c.weight_shape, generator=random).to(torch.int8)
 
 
-def _int8_call(c: Convolution, samples: int) -> Callable[[], Tensor]:
+def int8_call(c: Convolution, samples: int) -> Callable[[], Tensor]:
     """An int8 convolution in oneDNN, with a zero point of 1, as ternary spikes need it."""
-    x, weight = _inputs(c, samples), _weights(c)
+    x, weight = _inputs(c, samples), weights(c)
     scales = torch.ones(c.weight_shape[0])
     zeros = torch.zeros(c.weight_shape[0], dtype=torch.int64)
     geometry = ([*c.stride], [*c.padding], [*c.dilation], c.groups)
@@ -125,9 +126,10 @@ def _int8_call(c: Convolution, samples: int) -> Callable[[], Tensor]:
     )
 
 
-def _fp32_call(c: Convolution, samples: int) -> Callable[[], Tensor]:
+def fp32_call(c: Convolution, samples: int) -> Callable[[], Tensor]:
+    """The same convolution in float32, of the same numbers."""
     x = (_inputs(c, samples).float() - 1).contiguous(memory_format=torch.channels_last)
-    weight = _weights(c).float().contiguous(memory_format=torch.channels_last)
+    weight = weights(c).float().contiguous(memory_format=torch.channels_last)
     return partial(
         functional.conv2d, x, weight, None, c.stride, c.padding, c.dilation, groups=c.groups
     )

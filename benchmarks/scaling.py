@@ -18,8 +18,7 @@ from benchmarks.case import Case, macs_per_sample
 from benchmarks.contestants import FAST_MEMORY
 from benchmarks.networks import mean_rate
 from benchmarks.timing import exponent, interleave
-from trispike.network import FixedPointNeuron, IntegerNetwork, Population
-from trispike.network.fixed_point import never
+from trispike.network import IntegerNetwork
 from trispike.runtime.engines import build_engine
 from trispike.runtime.ledger import Ledger
 
@@ -47,15 +46,15 @@ class Plan:
     """What to measure."""
 
     case: str
-    """Folder of the case whose steps, batch and firing rate are varied."""
-    widths: Mapping[str, int]
-    """Folders of the cases of other widths, to channels of the first stage."""
+    """Folder of the case whose steps and batch are varied."""
+    widths: Mapping[str, float]
+    """Folders of cases of several widths, to channels of the first stage."""
+    rates: Mapping[str, float]
+    """Folders of cases that fire at several rates, to the rate that was asked for."""
     samples: int
     """Per run, unless varied."""
     steps: Sequence[int]
     batches: Sequence[int]
-    thresholds: Sequence[float]
-    """Factors of all thresholds, which vary the firing rate."""
     rounds: int
     threads: int
     engine: str = "fast"
@@ -69,26 +68,6 @@ def with_steps(network: IntegerNetwork, steps: int) -> IntegerNetwork:
     return replace(network, steps=steps, readout=replace(readout, weights=weights))
 
 
-def with_thresholds(network: IntegerNetwork, factor: float) -> IntegerNetwork:
-    """The network with all thresholds multiplied; a threshold that is never met stays so."""
-
-    def changed(population: Population) -> Population:
-        neuron = population.neuron
-        assert isinstance(neuron, FixedPointNeuron)
-        top = never(neuron.state_bits)
-
-        def scaled(threshold: Any) -> Any:
-            value = np.clip(np.rint(threshold * factor), 1, top - 1).astype(np.int64)
-            return np.where(threshold >= top, threshold, value)
-
-        thresholds = {"th_pos": scaled(neuron.th_pos), "th_neg": scaled(neuron.th_neg)}
-        return replace(population, neuron=replace(neuron, **thresholds))
-
-    return replace(
-        network, populations={name: changed(p) for name, p in network.populations.items()}
-    )
-
-
 def measure(plan: Plan) -> dict[str, list[Point]]:
     """All axes, interleaved point by point."""
     case = Case(Path(plan.case))
@@ -96,12 +75,10 @@ def measure(plan: Plan) -> dict[str, list[Point]]:
     axes: dict[str, dict[float, tuple[IntegerNetwork, Case, int]]] = {
         "steps": {t: (with_steps(network, t), case, plan.samples) for t in plan.steps},
         "batch": {n: (network, case, n) for n in plan.batches},
-        "rate": {f: (with_thresholds(network, f), case, plan.samples) for f in plan.thresholds},
-        "width": {
-            width: (Case(Path(folder)).network(), Case(Path(folder)), plan.samples)
-            for folder, width in plan.widths.items()
-        },
     }
+    for name, folders in (("width", plan.widths), ("rate", plan.rates)):
+        others = {x: Case(Path(folder)) for folder, x in folders.items()}
+        axes[name] = {x: (other.network(), other, plan.samples) for x, other in others.items()}
     return {name: _axis(points, plan) for name, points in axes.items()}
 
 
