@@ -154,7 +154,8 @@ class Link:
             values, silence = self._pooled(values, silence, stage, layout)
         result = self._apply(values, silence, signal.rate)
         if self._reorder is not None:
-            result = result.reshape(len(result), -1)[:, self._reorder]
+            # Contiguous, unlike result[:, order]: the kernels are compiled for that only.
+            result = result.reshape(len(result), -1).take(self._reorder, axis=1)
         return result.reshape(steps, batch, -1)
 
     def _pooled(
