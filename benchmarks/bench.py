@@ -221,16 +221,18 @@ class Bench:
                 _say(f"{case.name}: preparing {name}")
                 try:
                     workers[name] = self._worker(name, case, samples)
+                    stack.callback(workers[name].close)
+                    workers[name].run()  # whoever fails does so here, and is warm afterwards
                 except WorkerError as error:
+                    workers.pop(name, None)
                     title = CONTESTANTS[name].title
                     missing.append({"name": name, "title": title, "reason": str(error)})
-                    continue
-                stack.callback(workers[name].close)
             _say(f"{case.name}: measuring")
             rounds = interleave(
                 {name: worker.run for name, worker in workers.items()},
                 rounds=self.settings.rounds,
                 allowance=self.settings.allowance,
+                warm_up=False,
             )
             rows = [_row(name, workers, rounds) for name in workers]
         return {**case.facts, "samples": samples, "contestants": rows, "missing": missing}

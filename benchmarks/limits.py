@@ -126,7 +126,7 @@ def int8_call(c: Convolution, samples: int) -> Callable[[], Tensor]:
     )
 
 
-def fp32_call(c: Convolution, samples: int) -> Callable[[], Tensor]:
+def fp32_call(c: Convolution, samples: int) -> partial[Tensor]:
     """The same convolution in float32, of the same numbers."""
     x = (_inputs(c, samples).float() - 1).contiguous(memory_format=torch.channels_last)
     weight = weights(c).float().contiguous(memory_format=torch.channels_last)
@@ -146,7 +146,7 @@ TRIAD_BYTES = 3 * 4 * TRIAD_ELEMENTS
 """Read and written by one run, as is usual without what a write reads first."""
 
 
-@njit(parallel=True)
+@njit(parallel=True)  # type: ignore[untyped-decorator]
 def _triad(a: Any, b: Any, c: Any, s: Any) -> None:
     for n in prange(a.size):
         a[n] = b[n] + s * c[n]

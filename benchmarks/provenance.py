@@ -13,6 +13,8 @@ from typing import Any
 from benchmarks.worker import ROOT
 
 PACKAGES = ("numpy", "torch", "numba", "onnxruntime", "lava-nc", "snntorch")
+INSTRUCTIONS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8")
+"""Those that matter to int8 and float32 convolutions."""
 BUSY = 0.25
 """Load per processor, from others, above which figures are rough."""
 
@@ -27,7 +29,8 @@ def provenance(interop: Path | None) -> dict[str, Any]:
     packages["spikingjelly"] = _version_elsewhere(interop, "spikingjelly")
     return {
         "date": time.strftime("%Y-%m-%d %H:%M:%S %z"),
-        "cpu": cpu_model(),
+        "cpu": _cpu("model name") or platform.machine(),
+        "instructions": [name for name in INSTRUCTIONS if name in _cpu("flags").split()],
         "processors": len(os.sched_getaffinity(0)),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "system": f"{platform.system()} {platform.release()}",
@@ -47,14 +50,6 @@ def warnings(facts: dict[str, Any]) -> list[str]:
     return [f"{busy}, so the figures are rough; ratios are steadier than rates"]
 
 
-def cpu_model() -> str:
-    """Name of the processor, as the system tells it."""
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
 def commit() -> str:
     """The commit of the working tree, with ``+`` if files differ from it."""
     try:
@@ -62,6 +57,12 @@ def commit() -> str:
         return found + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+
+
+def _cpu(entry: str) -> str:
+    """What the system tells of the first processor; empty if it does not."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    return next((n.partition(":")[2].strip() for n in lines if n.startswith(entry)), "")
 
 
 def _git(*words: str) -> str:

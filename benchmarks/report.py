@@ -165,6 +165,7 @@ def heading(results: Results) -> list[str]:
     gibibytes = facts["memory_bytes"] / (1 << 30)
     return [
         f"{facts['cpu']}, {facts['processors']} processors, {gibibytes:.0f} GiB, {facts['system']}",
+        f"instructions: {', '.join(facts['instructions'])}",
         f"threads per contestant: {results['settings']['threads']}",
         f"Python {facts['python']}, {packages}; commit {facts['commit'][:12]}"
         + ("+" if facts["commit"].endswith("+") else ""),

@@ -43,7 +43,7 @@ def interleave(
         rounds: How often, at most.
         allowance: Seconds per contestant; one that would exceed them runs no further round, but
             everyone runs one.
-        warm_up: Whether each runs once before, unmeasured, unless that alone uses its allowance.
+        warm_up: Whether each runs once before, unmeasured unless that uses up its allowance.
     """
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     spent = dict.fromkeys(contestants, 0.0)

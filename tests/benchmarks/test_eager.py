@@ -1,5 +1,7 @@
 """The formulation written from equations computes what the modules of trispike.nn compute."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -7,13 +9,13 @@ from benchmarks.case import Recipe
 from benchmarks.eager import EagerNetwork, eager_neuron
 from benchmarks.others import snntorch_neuron, spikingjelly_neuron
 from trispike.errors import UnsupportedError
-from trispike.nn import CTSN, LIF, TernarySpike, build_model, randomize
+from trispike.nn import CTSN, LIF, SpikeModel, TernarySpike, build_model, randomize
 
 NARROW = (4, 6, 8)
 SHAPES = {"vgg6": (2, 1, 12, 12), "resnet8": (2, 1, 8, 8), "resnet19": (2, 3, 16, 16)}
 
 
-def networks(arch):
+def networks(arch: str) -> tuple[SpikeModel, torch.Tensor]:
     """The module and its eager formulation, in float64, and images."""
     layers = arch.rpartition("-")[2]
     model = Recipe(arch=arch, steps=3, widths=None if layers == "vgg6" else NARROW).build()
@@ -29,7 +31,8 @@ def networks(arch):
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_eager_formulation_equals_the_module(arch, layout):
     model, images = networks(arch)
-    eager = EagerNetwork(model).to(memory_format=layout)
+    eager: Any = EagerNetwork(model)
+    eager.to(memory_format=layout)
     with torch.no_grad():
         expected = model(images)
     assert expected.std() > 1e-3
@@ -42,7 +45,7 @@ def test_eager_neurons_fire_alike(neuron):
     for parameter in neuron.parameters():
         torch.nn.init.uniform_(parameter, -2, 2)
     x = 2 * torch.randn(4, 5, 3, 2, 2, dtype=torch.float64)
-    eager = eager_neuron(neuron)
+    eager: Any = eager_neuron(neuron)
     eager.steps = 4
     with torch.no_grad():
         spikes = eager(x.flatten(0, 1)).unflatten(0, (4, 5))

@@ -4,6 +4,7 @@ import copy
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -19,7 +20,7 @@ from benchmarks.report import (
     write_docs,
     write_results,
 )
-from benchmarks.targets import targets
+from benchmarks.targets import Target, targets
 
 RESULTS = json.loads(Path(__file__).with_name("results.json").read_text(encoding="utf-8"))
 """A quick run of an earlier day, on a busy machine, of the demo, ResNet-19 and the scaling."""
@@ -30,12 +31,13 @@ def results():
     return copy.deepcopy(RESULTS)
 
 
-def row(results, case, contestant):
+def row(results: dict[str, Any], case: str, contestant: str) -> dict[str, Any]:
     found = next(c for c in results["cases"] if c["name"] == case)
-    return next(r for r in found["contestants"] if r["name"] == contestant)
+    entry: dict[str, Any] = next(r for r in found["contestants"] if r["name"] == contestant)
+    return entry
 
 
-def verdict(results, word):
+def verdict(results: dict[str, Any], word: str) -> Target:
     (target,) = (t for t in targets(results) if word in t.name)
     return target
 
@@ -61,9 +63,9 @@ def test_tables_are_rectangular(results):
 
 
 def test_terminal_shows_what_the_page_shows(results):
-    console = Console(file=io.StringIO(), width=200)
-    print_results(results, console)
-    shown = console.file.getvalue()
+    file = io.StringIO()
+    print_results(results, Console(file=file, width=200))
+    shown = file.getvalue()
     for grid in grids(results):
         assert grid.title in shown
         for cells in grid.rows:

@@ -40,7 +40,7 @@ def test_every_axis_is_measured(demo):
 
 
 def test_exponents_are_fitted_against_their_own_quantity():
-    def points(power, **quantities):
+    def points(power: float, **quantities: float) -> list[dict[str, float]]:
         return [
             {"x": x, "seconds": x**power} | {name: x**p for name, p in quantities.items()}
             for x in (1.0, 2.0, 4.0)

@@ -1,14 +1,16 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 from benchmarks.timing import Rounds, exponent, interleave, spread
 
 
-def recorder(calls, name, *seconds):
+def recorder(calls: list[str], name: str, *seconds: float) -> Callable[[], float]:
     """A contestant that takes given seconds, the last ones again and again."""
     left = list(seconds)
 
-    def run():
+    def run() -> float:
         calls.append(name)
         return left.pop(0) if len(left) > 1 else left[0]
 
@@ -16,7 +18,7 @@ def recorder(calls, name, *seconds):
 
 
 def test_contestants_take_turns_after_a_warm_up():
-    calls = []
+    calls: list[str] = []
     runs = {"a": recorder(calls, "a", 9.0, 1.0), "b": recorder(calls, "b", 9.0, 2.0)}
     rounds = interleave(runs, rounds=3, allowance=100)
     assert "".join(calls) == "ab" * 4
@@ -24,7 +26,7 @@ def test_contestants_take_turns_after_a_warm_up():
 
 
 def test_a_slow_contestant_runs_fewer_rounds():
-    calls = []
+    calls: list[str] = []
     runs = {"slow": recorder(calls, "s", 4.0), "quick": recorder(calls, "q", 1.0)}
     rounds = interleave(runs, rounds=5, allowance=10)
     # 4 to warm up and 4 in the first round leave no room for another.
@@ -35,11 +37,20 @@ def test_a_slow_contestant_runs_fewer_rounds():
 
 
 def test_a_warm_up_beyond_the_allowance_is_the_measurement():
-    calls = []
+    calls: list[str] = []
     runs = {"slow": recorder(calls, "s", 40.0), "quick": recorder(calls, "q", 1.0)}
     rounds = interleave(runs, rounds=2, allowance=10)
     assert rounds.seconds == {"slow": (40.0,), "quick": (1.0, 1.0)}
     assert calls.count("s") == 1
+
+
+def test_nothing_runs_unmeasured_without_a_warm_up():
+    calls: list[str] = []
+    rounds = interleave(
+        {"a": recorder(calls, "a", 3.0, 1.0)}, rounds=2, allowance=100, warm_up=False
+    )
+    assert rounds.seconds == {"a": (3.0, 1.0)}
+    assert len(calls) == 2
 
 
 def test_a_ratio_is_taken_within_rounds():
