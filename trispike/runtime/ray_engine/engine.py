@@ -255,12 +255,13 @@ def _outcomes(dataset: Dataset) -> Iterator[Part]:
 
 
 def _lost(error: Exception) -> EngineError:
-    message = str(error.__cause__ or error).strip().splitlines()
+    lines = str(error).strip().splitlines() or ["no message"]
     return EngineError(
         "ray engine",
-        got=f"{type(error).__name__}: {message[0] if message else 'no message'}",
+        got=f"{type(error).__name__}: {lines[0]}",
         expected=f"workers that finish their shards within {1 + TASK_RETRIES} attempts",
-        fix="Choose a smaller shard_size if memory is short; else try the inner engine alone.",
+        fix="If memory is short, choose a smaller shard_size or fewer workers. Workers need "
+        "trispike on their nodes.",
     )
 
 

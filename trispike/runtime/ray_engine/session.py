@@ -88,6 +88,7 @@ def session(address: str | None, cpus: int | None) -> Iterator[None]:
             return
         undo.enter_context(_environment())
         undo.enter_context(_sigterm_kept())
+        undo.enter_context(_printing_off())
         address = address or os.environ.get("RAY_ADDRESS")
         if address and address != "local":
             undo.callback(ray.shutdown)
@@ -247,6 +248,18 @@ def _logging_off() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _printing_off() -> Iterator[None]:
+    """Ray prints on stdout that a worker was lost, whatever it is told about logs."""
+    from ray._private import worker  # noqa: PLC0415 - there is no public switch
+
+    before, worker._worker_logs_enabled = worker._worker_logs_enabled, False
+    try:
+        yield
+    finally:
+        worker._worker_logs_enabled = before
 
 
 @contextlib.contextmanager

@@ -1,12 +1,13 @@
 """What runs in a worker process of Ray: one loaded network, one shard at a time.
 
 A shard is a function of its samples alone, so that running it again, after a worker was lost,
-gives the same part. Errors of trispike come back as values: Ray would wrap them, and try again.
+gives the same part. Errors come back as values: Ray would wrap them in pages of advice.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -103,12 +104,14 @@ class Worker:
         self._engine: Engine | None = None
 
     def __call__(self, block: Mapping[str, Array]) -> dict[str, Array]:
-        """A block with the shard's :class:`Part`, or the error of trispike that prevented it."""
+        """A block with the shard's :class:`Part`, or the error that prevented it."""
         outcome = np.empty(1, dtype=object)
         try:
             outcome[0] = self._part(block[SAMPLE], block[INPUT])
         except TrispikeError as error:
             outcome[0] = error
+        except Exception as error:  # noqa: BLE001 - a defect, or too little memory
+            outcome[0] = _failed(error)
         return {PART: outcome}
 
     def _part(self, samples: Array, inputs: Array) -> Part:
@@ -121,3 +124,15 @@ class Worker:
             ledger=result.ledger,
             records=result.records,
         )
+
+
+def _failed(error: Exception) -> EngineError:
+    """An error that needs nothing of the worker to be understood, or unpickled."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return EngineError(
+        "Ray worker",
+        got=f"{type(error).__name__}: {error} ({last.filename}, line {last.lineno})",
+        expected="a shard that it can run",
+        fix="If memory is short, choose a smaller shard_size or fewer workers; else try the inner "
+        "engine without Ray, and report this.",
+    )
