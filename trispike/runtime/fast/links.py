@@ -98,7 +98,8 @@ class Link:
         if isinstance(self._run, Int8Runner):
             self._events = EventRunner(self._run.conv, self._run.scale)
         self._dense_seconds = self._event_seconds = 0.0
-        self._reorder = _reorder(network, connection, shape)
+        self._target_shape = _target_shape(network, connection)
+        self._reorder = _reorder(connection.operator.output_shape(shape), self._target_shape)
 
     @property
     def is_shortcut(self) -> bool:
@@ -107,9 +108,10 @@ class Link:
         return fits and isinstance(self.connection.operator, Identity)
 
     def shortcut_rows(self) -> list[Array]:
-        """The scale of a shortcut, and what silence contributes; both of the operator's shape."""
-        operator = self.connection.operator
-        scale = operator.weight.astype(np.int64) << self.connection.exponent
+        """The scale of a shortcut, and what silence contributes; both fit the target's shape."""
+        scale = self.connection.operator.weight.astype(np.int64) << self.connection.exponent
+        if self._target_shape != self.operator_shape:  # flat here and (C, H, W) there
+            scale = np.broadcast_to(scale, self.operator_shape).reshape(self._target_shape)
         return [scale, scale * self._silence]
 
     def reads(self, names: Collection[str]) -> bool:
@@ -228,16 +230,17 @@ def _total(arrays: Sequence[Array]) -> Array:
     return total
 
 
-def _reorder(network: Network, connection: Connection, shape: Shape) -> Array | None:
+def _target_shape(network: Network, connection: Connection) -> Shape:
+    if connection.target == network.readout.name:
+        return (network.readout.classes,)
+    return network.populations[connection.target].shape
+
+
+def _reorder(got: Shape, wanted: Shape) -> Array | None:
     """Where every element of the target's layout lies in the operator's output, if elsewhere."""
-    got = connection.operator.output_shape(shape)
-    is_readout = connection.target == network.readout.name
-    wanted = (
-        (network.readout.classes,) if is_readout else network.populations[connection.target].shape
-    )
     if got == wanted:
         return None
-    place = np.empty(np.prod(got), np.int64)
+    place = np.empty(math.prod(got), np.int64)
     place[order(got)] = np.arange(len(place))
     moved = place[order(wanted)]
     return None if np.array_equal(moved, np.arange(len(moved))) else moved
