@@ -33,6 +33,7 @@ from trispike.nn import (
     save_checkpoint,
 )
 from trispike.runtime.energy import load_profile
+from trispike.runtime.engines import default_engine
 
 ARCH = "ctsn-resnet8"
 STEPS = 3
@@ -258,12 +259,14 @@ def test_a_module_that_the_network_does_not_equal_is_not_converted(module, monke
 
 
 @pytest.mark.parametrize("case", ["sew_addition", "recurrent", "frames_encoding"])
-def test_simulate_is_the_reference_engine_unless_another_is_named(case):
+@pytest.mark.parametrize("engine", [None, "reference"])
+def test_simulate_is_the_fast_engine_unless_another_is_named(case, engine):
     network = CASES[case]()
     x = sample_inputs(network, 4)
     expected = trispike.ReferenceEngine(network).run(x, record="all")
-    result = trispike.simulate(network, x, record="all", batch_size=3)
-    assert result.engine == "reference"
+    options = {"batch_size": 3} if engine else {}
+    result = trispike.simulate(network, x, record="all", engine=engine, **options)
+    assert result.engine == (engine or default_engine())
     assert result.ledger.differences(expected.ledger) == []
     np.testing.assert_array_equal(result.logits, expected.logits)
     assert set(result.records) == set(network.populations)

@@ -25,7 +25,7 @@ from trispike.network import FloatNetwork, Network
 from trispike.network.network import Encoding
 from trispike.runtime.energy import Estimate, Profile, estimate_energy, load_profile, prices_of
 from trispike.runtime.engine import Progress, Recording, Result
-from trispike.runtime.engines import build_engine
+from trispike.runtime.engines import build_engine, default_engine
 from trispike.runtime.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def simulate(
     data: Array,
     labels: Array | None = None,
     *,
-    engine: str = "reference",
+    engine: str | None = None,
     record: Recording = None,
     progress: Progress | None = None,
     **options: Any,
@@ -155,13 +155,15 @@ def simulate(
     """Run data through a network.
 
     Args:
-        network: An integer network, or a float one on the reference engine.
+        network: A network; not every engine runs float ones.
         data: Raw data, as ``network.input.encode`` takes them.
         labels: (N,) classes, for the accuracy.
-        engine: ``"reference"`` or ``"lava"``.
+        engine: A name in ``trispike.runtime.engines.ENGINES``; by default ``"fast"`` if torch and
+            numba are installed, else ``"reference"``.
         record: Population name to traces out of "s", "i", "c", "v"; "all" for everything.
         progress: Called with the number of samples finished since the last call.
-        options: Passed to the engine: ``strict``, ``timeout`` (lava), ``batch_size`` (reference).
+        options: Passed to the engine: ``strict`` (all), ``memory``, ``threads`` and ``device``
+            (fast), ``batch_size`` (reference, onnx), ``timeout`` (lava), and so on.
 
     Raises:
         InvalidSettingError: An unknown engine.
@@ -170,7 +172,7 @@ def simulate(
         SaturationError: A state left its range, in strict mode.
         MissingDependencyError: The engine needs a package that is not installed.
     """
-    built = build_engine(engine, network, **options)
+    built = build_engine(engine or default_engine(), network, **options)
     return built.run(data, labels, record=record, progress=progress)
 
 
@@ -181,7 +183,7 @@ def estimate(
     *,
     hardware: str | PathLike[str] | Profile = "loihi1",
     assumptions: Mapping[str, float] | None = None,
-    engine: str = "reference",
+    engine: str | None = None,
     progress: Progress | None = None,
 ) -> Estimate:
     """Count the events of a network on data and price them.
@@ -193,7 +195,7 @@ def estimate(
         labels: With a network: (N,) classes.
         hardware: Name of a profile, path of a profile file, or a profile.
         assumptions: Prices in pJ by event, where the profile has none or another.
-        engine: With a network: what runs it.
+        engine: With a network: what runs it, as in :func:`simulate`.
         progress: With a network: called with the number of samples finished since the last call.
 
     Raises:

@@ -9,7 +9,10 @@ import pytest
 
 import trispike
 from tests.cli.conftest import Files
+from trispike.cli.simulate import byte_count
+from trispike.errors import InvalidSettingError
 from trispike.network import storage
+from trispike.runtime.engines import default_engine
 from trispike.targets.lava.requirements import install_commands
 
 
@@ -26,7 +29,7 @@ def test_the_numbers_are_those_of_the_api(run, files):
     assert (outcome.code, outcome.err) == (0, "")
     for name in network.populations:
         assert f"\n{name} " in outcome.out
-    assert "reference: 12 samples in " in outcome.out
+    assert f"{default_engine()}: 12 samples in " in outcome.out
     assert f"accuracy {100 * (result.accuracy or 0):.2f}%" in outcome.out
     assert f"{ledger.synaptic_operations / 12:,.0f} synaptic operations" in outcome.out
     assert f"{ledger.macs / 12:,.0f} graded ones" in outcome.out
@@ -40,7 +43,7 @@ def test_the_json_object(which, run, files):
     assert (outcome.code, outcome.err) == (0, "")
     network = trispike.load(path)
     result = trispike.simulate(network, *data(files.data))
-    assert facts["engine"] == "reference"
+    assert facts["engine"] == default_engine()
     assert facts["predictions"] == result.predictions.tolist()
     assert facts["accuracy"] == result.accuracy
     assert facts["ledger"] == result.ledger.to_dict()
@@ -148,7 +151,7 @@ def test_a_limit_that_the_engine_does_not_have(refused, files):
         "simulate", files.vectors, "--data", files.vectors_data, "--timeout", 5,
         kind="InvalidSettingError", code=2,
     )  # fmt: skip
-    assert "--timeout: got engine 'reference'; expected engine 'lava'" in message
+    assert f"--timeout: got engine '{default_engine()}'; expected engine 'lava'" in message
 
 
 # ------------------------------------------------------------------------------------------- Lava
@@ -212,3 +215,54 @@ def test_lava_takes_no_float_network(refused, files):
     command = ("simulate", files.float_network, "--data", files.data, "--engine", "lava")
     message = refused(*command, kind="UnsupportedError")
     assert "got a float network; expected an integer network. Quantize it first" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("1", 1), ("512MiB", 512 << 20), ("2GiB", 2 << 30), ("1.5 kB", 1500), ("3g", 3 * 10**9)],
+)
+def test_sizes(text, size):
+    assert byte_count(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "two", "1XB", "0.1", "GiB", "1e9"])
+def test_sizes_that_are_none(text):
+    with pytest.raises(InvalidSettingError, match="--memory"):
+        byte_count(text)
+
+
+def test_options_of_the_fast_engine(run, files):
+    arguments = ("simulate", files.integer_network, "--data", files.data, "--engine", "fast")
+    plain = run(*arguments, "--json").json
+    told = run(
+        *arguments, "--memory", "64MiB", "--threads", "1", "--device", "cpu", "--json"
+    ).json
+    assert told["ledger"] == plain["ledger"]
+    assert told["predictions"] == plain["predictions"]
+    assert plain["engine"] == "fast"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--memory", "1B", "what one sample takes"),
+        ("--memory", "much", "a size such as 512MiB"),
+        ("--device", "abacus", "a device that this torch can use"),
+    ],
+)
+def test_wrong_options_of_the_fast_engine(run, files, option, value, message):
+    outcome = run(
+        "simulate", files.integer_network, "--data", files.data, "--engine", "fast", option, value
+    )
+    assert outcome.code == 2
+    assert message in outcome.err
+
+
+@pytest.mark.parametrize(("option", "value"), [("--memory", "1GiB"), ("--device", "cpu")])
+def test_options_of_the_fast_engine_elsewhere(run, files, option, value):
+    outcome = run(
+        *("simulate", files.integer_network, "--data", files.data),
+        *("--engine", "reference", option, value),
+    )
+    assert outcome.code == 2
+    assert f"Leave {option} out" in outcome.err

@@ -33,6 +33,7 @@ from trispike.runtime.energy import (
     profile_names,
 )
 from trispike.runtime.engine import Result
+from trispike.runtime.engines import default_engine
 
 
 @command
@@ -46,7 +47,7 @@ def estimate(
             help=", ".join(profile_names()) + ", or a profile of your own (JSON).",
         ),
     ] = "loihi1",
-    engine: EngineOption = "reference",
+    engine: EngineOption = None,
     samples: SamplesOption = None,
     assume: Annotated[
         list[str] | None,
@@ -65,7 +66,7 @@ def estimate(
     prices_of(profile, assumptions)  # fails before the long part, if it does
     loaded = load(network)
     given = load_for(loaded, data, samples)
-    result = run_engine(engine, loaded, given)
+    result = run_engine(engine or default_engine(), loaded, given)
     priced = estimate_energy(result.ledger, profile, assumptions)
     if as_json:
         print_json(estimate_facts(priced, result, loaded, given))

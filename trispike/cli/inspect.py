@@ -25,7 +25,7 @@ from trispike.errors import InvalidSettingError
 from trispike.network import Network, describe, load
 from trispike.network.files import whole_file
 from trispike.network.picture import draw
-from trispike.runtime.reference import ReferenceEngine
+from trispike.runtime.engines import build_engine, default_engine
 
 RATE_SAMPLES = 16
 """Samples from which firing rates are counted, unless more are asked for."""
@@ -78,7 +78,7 @@ def inspect(
 def _firing_rates(network: Network, data: str, samples: int) -> dict[str, float]:
     given = load_for(network, data, samples)
     with progress_bar("counting spikes", len(given.x)) as progress:
-        ledger = ReferenceEngine(network).run(given.x, progress=progress).ledger
+        ledger = build_engine(default_engine(), network).run(given.x, progress=progress).ledger
     return {name: ledger.firing_rate(name) for name in network.populations}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, TypeAlias
 
 import typer
@@ -22,14 +23,31 @@ from trispike.errors import InvalidSettingError
 from trispike.network import Network, digest, load
 from trispike.runtime.data import Data
 from trispike.runtime.engine import Result
-from trispike.runtime.engines import ENGINES, build_engine
+from trispike.runtime.engines import ENGINES, build_engine, default_engine
 from trispike.runtime.local_engines import LOCAL_ENGINES
 
 EngineOption: TypeAlias = Annotated[
-    str, typer.Option(metavar="NAME", help="What runs the network: " + ", ".join(ENGINES) + ".")
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="What runs the network: "
+        + ", ".join(ENGINES)
+        + "; by default fast if torch and numba are installed, else reference.",
+    ),
+]
+MemoryOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="fast: what a batch may take, such as 512MiB or 2GiB."),
+]
+ThreadsOption: TypeAlias = Annotated[
+    int | None,
+    typer.Option(min=1, help="fast, onnx: threads to use; by default one per core."),
 ]
 
 ENGINE_OPTIONS = {
+    "memory": ("fast",),
+    "threads": ("fast", "onnx"),
+    "device": ("fast",),
     "timeout": ("lava",),
     "workers": ("ray",),
     "shard_size": ("ray",),
@@ -43,11 +61,17 @@ ENGINE_OPTIONS = {
 def simulate(
     network: NetworkArgument,
     data: DataOption,
-    engine: EngineOption = "reference",
+    engine: EngineOption = None,
     samples: SamplesOption = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Fail when a state leaves its range.")
     ] = False,
+    memory: MemoryOption = None,
+    threads: ThreadsOption = None,
+    device: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="fast: a device of torch to run on, such as cuda."),
+    ] = None,
     timeout: Annotated[
         float | None,
         typer.Option(metavar="SECONDS", min=1, help="lava: wall-clock limit."),
@@ -74,8 +98,12 @@ def simulate(
     debug: DebugFlag = False,
 ) -> None:
     """Run data through a network and report accuracy, spikes and synaptic operations."""
+    engine = engine or default_engine()
     options = engine_options(
         engine,
+        memory=None if memory is None else byte_count(memory),
+        threads=threads,
+        device=device,
         timeout=timeout,
         workers=workers,
         shard_size=shard_size,
@@ -108,6 +136,28 @@ def engine_options(engine: str, **values: Any) -> dict[str, Any]:
                 fix=f"Leave {option} out.",
             )
     return given
+
+
+def byte_count(text: str) -> int:
+    """``2GiB`` as 2147483648; KiB, MiB, GiB and TiB are powers of 1024, kB, MB, ... of 1000.
+
+    Raises:
+        InvalidSettingError: Not a positive size.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([kmgt])(i?)b?|b)?\s*", text, re.IGNORECASE)
+    size = 0
+    if match:
+        number, prefix, binary = match.groups()
+        power = 1 + "kmgt".index(prefix.lower()) if prefix else 0
+        size = int(float(number) * (1024 if binary else 1000) ** power)
+    if size < 1:
+        raise InvalidSettingError(
+            "--memory",
+            got=repr(text),
+            expected="a size such as 512MiB or 2GiB",
+            fix="Give a positive number with a unit.",
+        )
+    return size
 
 
 def run_engine(name: str, network: Network, given: Data, **options: Any) -> Result:

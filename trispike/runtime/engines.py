@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 from collections.abc import Callable
 from typing import Any
 
@@ -32,6 +33,12 @@ _PACKAGES = {
     NirEngine.name: "nir",
     RayEngine.name: "ray",
 }
+
+
+def default_engine() -> str:
+    """What runs a network unless something else is asked for: fast if it can, else reference."""
+    found = all(importlib.util.find_spec(package) for package in ("torch", "numba"))
+    return FastEngine.name if found else ReferenceEngine.name
 
 
 def build_engine(name: str, network: Network, **options: Any) -> Engine:
