@@ -314,16 +314,16 @@ class Machine:
         # Data, what they are encoded to, and the codes or floats that the first layer reads.
         live = {network.input.name: frames * math.prod(network.input.shape) * 24}
         peak = sum(live.values())
-        for number, stage in enumerate(self._stages):
+        for number, stage in enumerate([*self._stages, Stage((network.readout.name,), False)]):
             working = 0
             for name in stage.populations:
-                size = network.populations[name].size
+                size = math.prod(self._shape(name))
                 live[name] = steps * size
                 links = [link.bytes_per_sample(steps) for link in self._links[name]]
                 working += 2 * steps * size * np.dtype(self._current_type(name)).itemsize
                 working += max(links, default=0) + 4 * size * 8 * stage.loop
             peak = max(peak, sum(live.values()) + working)
-            live = {name: held for name, held in live.items() if self._last_use[name] > number}
+            live = {n: held for n, held in live.items() if self._last_use.get(n, 0) > number}
         return peak
 
 

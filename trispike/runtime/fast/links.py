@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trispike.network import Connection, Identity, Network, SumPool
+from trispike.network import Connection, Conv2d, Identity, Network, SumPool
 from trispike.network.connection import EXACT_FLOAT64
 from trispike.runtime.fast.kernels import pool
 from trispike.runtime.fast.layout import Array, Shape, laid_out, order
@@ -33,6 +33,9 @@ CODE_LIMIT = 127
 
 EVENT_RATE = 0.08
 """Firing rate below which events may win over a dense operator; only then both are timed."""
+
+_INPUT_BYTES: dict[Carrier, int] = {"int8": 1, "float32": 16, "float64": 16, "int64": 40}
+"""What one element of an operator's input takes, copies on the way included."""
 
 _log = logging.getLogger(__name__)
 
@@ -122,7 +125,12 @@ class Link:
         """What is held besides the result, at most."""
         connection = self.connection
         size = 1 if self._coded else 2 * 8
-        inputs = math.prod(self.operator_shape) * (1 if self.carrier == "int8" else 2 * 8)
+        inputs = math.prod(self.operator_shape) * _INPUT_BYTES[self.carrier]
+        if self.carrier == "float64" and isinstance(connection.operator, Conv2d):
+            # torch writes out every window of a convolution that oneDNN does not know.
+            positions = math.prod(connection.operator.output_shape(self.operator_shape)[1:])
+            taps = self.operator_shape[0] * math.prod(connection.operator.kernel)
+            inputs += 8 * positions * taps
         pooled = sum(math.prod(layout) for _, layout in self._pools)
         gathered = self._source_size * (len(connection.sources) > 1 or connection.delay > 0)
         return steps * (inputs + size * (pooled + gathered))
