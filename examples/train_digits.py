@@ -1,11 +1,11 @@
 """Train the demo network: a CTSN residual network that reads handwritten digits.
 
-    python examples/train_digits.py
+    python -m examples.train_digits
 
 It takes under two minutes and writes a checkpoint with the published parameter names, which
 `trispike convert` reads like any other. The one in the package was made by
 
-    python examples/train_digits.py --output trispike/demo/ctsn_digits.pth
+    python -m examples.train_digits --output trispike/demo/ctsn_digits.pth
 
 Another processor or another release of PyTorch may add numbers in another order, and then ends in
 a slightly different network.
@@ -18,16 +18,10 @@ import time
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from trispike.nn import (
-    CTSN,
-    SpikeModel,
-    build_model,
-    record_potentials,
-    save_checkpoint,
-    tmpr_loss,
-)
+from examples.training import accuracy, report, shifted
+from trispike.nn import SpikeModel, build_model, record_potentials, save_checkpoint, tmpr_loss
 from trispike.runtime.data import load_digits_split
 
 ARCHITECTURE = "ctsn-resnet8"
@@ -68,7 +62,7 @@ def main() -> None:
         total = 0.0
         for chosen in torch.randperm(len(images)).split(BATCH):
             with record_potentials(model) as potentials:
-                logits = model(shifted(images[chosen]))
+                logits = model(shifted(images[chosen], 1))
             loss = tmpr_loss(logits, labels[chosen], potentials.values(), TMPR_LAMBDA)
             optimizer.zero_grad()
             loss.backward()
@@ -96,35 +90,6 @@ def fresh_model() -> SpikeModel:
         if isinstance(module, (nn.BatchNorm2d, nn.BatchNorm3d)):
             nn.init.constant_(module.weight, INITIAL_NORM)
     return model
-
-
-def shifted(images: Tensor) -> Tensor:
-    """Images moved by up to one pixel in each direction, at random."""
-    padded = nn.functional.pad(images, (1, 1, 1, 1))
-    offsets = torch.randint(3, (len(images), 2)).tolist()
-    pairs = zip(padded, offsets, strict=True)
-    return torch.stack([image[:, y : y + 8, x : x + 8] for image, (y, x) in pairs])
-
-
-@torch.no_grad()
-def accuracy(model: SpikeModel, images: Tensor, labels: Tensor) -> float:
-    """Share of images whose largest logit is the right one."""
-    model.eval()
-    return float((model(images).argmax(1) == labels).float().mean())
-
-
-@torch.no_grad()
-def report(model: SpikeModel, images: Tensor) -> None:
-    """Print what every layer of neurons has learned, and how much of it fires."""
-    with record_potentials(model.eval()) as potentials:
-        model(images)
-    print("neurons                         alpha    beta   gamma  firing per step")
-    for name, v in potentials.items():
-        neuron = model.get_submodule(name)
-        if isinstance(neuron, CTSN):
-            trained = (neuron.alpha.item(), neuron.beta.item(), neuron.gamma.item())
-            rate = float((v.abs() >= neuron.v_threshold).float().mean())
-            print(f"{name:28s} " + "".join(f"{value:8.3f}" for value in trained) + f"  {rate:.1%}")
 
 
 if __name__ == "__main__":

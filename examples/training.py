@@ -7,7 +7,6 @@ it. The final weights are kept, not the ones that happened to do best on the tes
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from trispike.network.files import whole_file
 from trispike.nn import CTSN, SpikeModel, SpikingNeuron, record_potentials, tmpr_loss
 from trispike.runtime.data import Samples
 
@@ -156,9 +156,8 @@ def keep(
     state |= {"recipe": dataclasses.asdict(recipe), "epoch": epoch, "seconds": seconds}
     state["random"] = torch.get_rng_state()
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    part = checkpoint.with_suffix(".part")
-    torch.save(state, part)
-    os.replace(part, checkpoint)
+    with whole_file(checkpoint) as part:
+        torch.save(state, part)
 
 
 def take_up(parts: Mapping[str, Any], recipe: Recipe, checkpoint: Path) -> tuple[int, float]:

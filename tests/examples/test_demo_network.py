@@ -1,16 +1,13 @@
 """The demo's checkpoint is what it is said to be, and its training script runs."""
 
-import importlib.util
 from importlib import resources
-from pathlib import Path
 
 import pytest
 import torch
 
+from examples import train_digits
 from trispike.nn import CTSN, load_checkpoint, record_potentials
 from trispike.runtime.data import load_digits_split
-
-SCRIPT = Path(__file__).parents[2] / "examples" / "train_digits.py"
 
 
 @pytest.fixture(scope="module")
@@ -43,16 +40,11 @@ def test_the_demo_network_is_genuinely_trained(model):
 
 
 def test_the_training_script_learns_and_saves(tmp_path, monkeypatch, capsys):
-    spec = importlib.util.spec_from_file_location("train_digits", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
     output = tmp_path / "out" / "net.pth"
     monkeypatch.setattr("sys.argv", ["train_digits.py", "--epochs", "1", "--output", str(output)])
     threads = torch.get_num_threads()
     try:
-        script.main()
+        train_digits.main()
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(False)
