@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -364,29 +363,25 @@ def command(tmp_path) -> list[str]:
     """A command line that keeps two workers busy for a while."""
     network = CASES["pooled_downsample"]()
     save(network, tmp_path / "net.safetensors")
-    np.save(tmp_path / "x.npy", sample_inputs(network, 4000))
+    np.save(tmp_path / "x.npy", sample_inputs(network, 4000).clip(-3, 3))
     simulate = [sys.executable, "-m", "trispike.cli", "simulate", str(tmp_path / "net.safetensors")]
     options = ["--engine", "ray", "--inner", "reference", "--workers", "2", "--json"]
     return [*simulate, "--data", str(tmp_path / "x.npy"), *options]
 
 
-def left_behind(pid: int, seconds: float = 0.0) -> list[str]:
-    """Processes of a session that a process began, as long as there are any, up to a limit."""
+def left_behind(pid: int) -> list[str]:
+    """Processes of a session that a process began."""
     import psutil
 
-    end = time.monotonic() + seconds
-    while True:
-        found = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                line = " ".join(process.cmdline())
-                if re.search(rf"session_\S+_{pid}\b", line) or (
-                    line.startswith("ray::") and process.ppid() in (1, pid)
-                ):
-                    found.append(line)
-        if not found or time.monotonic() > end:
-            return found
-        time.sleep(0.2)
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            line = " ".join(process.cmdline())
+            if re.search(rf"session_\S+_{pid}\b", line) or (
+                line.startswith("ray::") and process.ppid() in (1, pid)
+            ):
+                found.append(line)
+    return found
 
 
 def folders(pid: int) -> list[Path]:
@@ -408,9 +403,10 @@ def test_a_session_of_its_own_is_silent_and_ends(command):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seconds", [2, 12])
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_program_leaves_no_process_behind(stop, seconds, command):
+@pytest.mark.parametrize(
+    ("stop", "seconds"), [(signal.SIGINT, 2), (signal.SIGINT, 12), (signal.SIGTERM, 12)]
+)
+def test_an_interrupted_program_leaves_nothing_behind(stop, seconds, command):
     """While Ray starts, and in the middle; Ctrl-C goes to the whole group of processes."""
     process = subprocess.Popen(
         command,
@@ -426,10 +422,7 @@ def test_an_interrupted_program_leaves_no_process_behind(stop, seconds, command)
     timer.join()
     if stop == signal.SIGINT:
         assert (process.returncode, stderr) == (130, "error: interrupted\n")
-        assert not left_behind(process.pid)
-        assert not folders(process.pid)
-    else:
-        assert process.returncode == -signal.SIGKILL
-        assert not left_behind(process.pid, 20)
-        for folder in folders(process.pid):
-            shutil.rmtree(folder.parent, ignore_errors=True)
+    else:  # Ray prints a stack and exits
+        assert process.returncode == signal.SIGTERM
+    assert not left_behind(process.pid)
+    assert not folders(process.pid)

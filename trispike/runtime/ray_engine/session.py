@@ -56,7 +56,7 @@ def check_ray() -> None:
         raise MissingDependencyError(
             "package 'ray'",
             got=str(error),
-            expected="ray 2.50 or later with Ray Data, and a pyarrow that works with this NumPy",
+            expected="ray 2.60 to 2.63 with Ray Data, and a pyarrow that works with this NumPy",
             fix="Install it with: pip install 'trispike[ray]'",
         ) from error
 
