@@ -276,13 +276,13 @@ CONTESTANTS: Mapping[str, Contestant] = {
         build=_snntorch,
     ),
     "limit-int8": Contestant(
-        title="limit: int8 convolutions alone",
+        title="limit: int8 convolutions",
         about="the network's convolutions in oneDNN, bytes in, float32 out; no neurons",
         computes="nothing",
         build=_int8_limit,
     ),
     "limit-fp32": Contestant(
-        title="limit: float32 convolutions alone",
+        title="limit: float32 convolutions",
         about="the same convolutions in float32, channels last; no neurons",
         computes="nothing",
         build=_fp32_limit,

@@ -15,9 +15,11 @@ from typing import Any, TypeAlias
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.scaling import QUANTITIES
 from benchmarks.worker import ROOT
 from trispike.network.files import whole_file
 
@@ -30,22 +32,6 @@ BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 
 WIDTH = 110
 """Characters of a line on the terminal."""
-
-AXES = {
-    "steps": ("time steps", ("steps",)),
-    "batch": ("images per run", ("batch",)),
-    "width": ("channels of the first stage", ("width", "macs", "operations")),
-    "rate": ("spikes per neuron and step", ("rate",)),
-}
-"""Axes of the scaling: title, and the exponents that belong to it."""
-QUANTITIES = {
-    "steps": "time steps",
-    "batch": "batch",
-    "width": "channels",
-    "macs": "multiply-accumulates (by width)",
-    "operations": "synaptic operations (by width)",
-    "rate": "firing rate",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,13 +60,7 @@ def grids(results: Results) -> Iterator[Grid]:
     if results["stock_lava"]:
         yield _stock(results)
     if results["exponents"]:
-        yield Grid(
-            title="Growth of the cost of the fast engine, ResNet-19",
-            columns=("against", "exponent"),
-            rows=tuple(
-                (QUANTITIES[name], f"{value:.2f}") for name, value in results["exponents"].items()
-            ),
-        )
+        yield _growth_table(results)
 
 
 def _contest(case: Mapping[str, Any]) -> Grid:
@@ -88,7 +68,7 @@ def _contest(case: Mapping[str, Any]) -> Grid:
         (
             row["title"],
             _rate(row),
-            "—" if row["times_fast"] is None else f"{row['times_fast']:.2f}",
+            _times(row),
             f"±{row['spread']:.0%}",
             _answers(row),
             f"{row['peak_bytes'] >> 20:,}",
@@ -117,8 +97,17 @@ def _rate(row: Mapping[str, Any]) -> str:
     return f"{_digits(1 / row['seconds_per_sample'])} samples/s"
 
 
+def _times(row: Mapping[str, Any]) -> str:
+    """Time per sample in units of the fast engine's; memory traffic has no samples."""
+    if row["times_fast"] is None or "bytes_per_second" in row:
+        return "—"
+    return f"{row['times_fast']:.2f}"
+
+
 def _digits(value: float) -> str:
-    """Three significant digits, without an exponent."""
+    """Three significant digits at least, without an exponent; billions as G."""
+    if value >= 1e8:
+        return f"{value / 1e9:.3g}G"
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
@@ -158,6 +147,28 @@ def _stock(results: Results) -> Grid:
     )
 
 
+def _growth_table(results: Results) -> Grid:
+    rows = []
+    for name, power in results["exponents"].items():
+        quantity = QUANTITIES[name]
+        points = results["scaling"][quantity.axis]
+        x = [point[quantity.field] for point in points]
+        seconds = [point["seconds"] for point in points]
+        rows.append(
+            (
+                quantity.title,
+                f"{_digits(min(x))} to {_digits(max(x))}",
+                f"{_digits(min(seconds) * 1e3)} to {_digits(max(seconds) * 1e3)}",
+                f"{power:.2f}",
+            )
+        )
+    return Grid(
+        title="Growth of the cost of the fast engine, CTSN ResNet-19",
+        columns=("against", "range", "milliseconds per run", "exponent"),
+        rows=tuple(rows),
+    )
+
+
 def heading(results: Results) -> list[str]:
     """On what, with what and when."""
     facts = results["provenance"]
@@ -181,12 +192,12 @@ def print_results(results: Results, console: Console | None = None) -> None:
     for line in heading(results):
         console.print(line, soft_wrap=True, highlight=False)
     for grid in grids(results):
-        table = Table(title=grid.title, title_justify="left", title_style="bold")
+        table = Table()
         for number, column in enumerate(grid.columns):
             table.add_column(column, justify="right" if number else "left")
         for row in grid.rows:
             table.add_row(*row)
-        console.print()
+        console.print(f"\n{grid.title}", style="bold", soft_wrap=True, highlight=False)
         console.print(table)
         for note in grid.notes:
             console.print(f"  {note}", style="dim", soft_wrap=True, highlight=False)
@@ -243,12 +254,17 @@ def _bars(place: Axes, case: Mapping[str, Any]) -> None:
 def _growth(
     place: Axes, name: str, points: Sequence[Mapping[str, Any]], exponents: Mapping[str, float]
 ) -> None:
-    label, _ = AXES[name]
-    x = [point["rate" if name == "rate" else "x"] for point in points]
-    place.loglog(x, [point["seconds"] for point in points], "o-")
-    fitted = exponents.get(name)
-    place.set_xlabel(label + ("" if fitted is None else f"\n(exponent {fitted:.2f})"), fontsize=8)
-    place.tick_params(labelsize=8, which="both")
+    quantity = QUANTITIES[name]
+    x = [point[quantity.field] for point in points]
+    seconds = [point["seconds"] for point in points]
+    place.loglog(x, seconds, "o-")
+    for axis, values in ((place.xaxis, x), (place.yaxis, seconds)):
+        axis.set_major_locator(FixedLocator(values))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+        axis.set_minor_locator(NullLocator())
+    power = f"\n(exponent {exponents[name]:.2f})" if name in exponents else ""
+    place.set_xlabel(quantity.title + power, fontsize=8)
+    place.tick_params(labelsize=8)
 
 
 def write_results(results: Results, folder: Path) -> list[Path]:
@@ -283,9 +299,10 @@ def write_docs(results: Results, page: Path = PAGE, picture: Path = PICTURE) -> 
     _, end, after = rest.partition(END)
     if not (begin and end):
         raise ValueError(f"{page} has no lines {BEGIN} and {END}")
-    with whole_file(page) as part:
-        part.write_text(f"{before}{begin}\n{markdown(results)}{end}{after}", encoding="utf-8")
+    shown = f"![Rates, and growth of the cost](assets/{picture.name})\n\n{markdown(results)}"
     _draw(results, picture)
+    with whole_file(page) as part:
+        part.write_text(f"{before}{begin}\n{shown}{end}{after}", encoding="utf-8")
 
 
 def main() -> None:

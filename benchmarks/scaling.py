@@ -111,24 +111,39 @@ def _axis(settings: Mapping[float, tuple[IntegerNetwork, Case, int]], plan: Plan
     ]
 
 
-def exponents(axes: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, float]:
-    """The power of each quantity that the cost grows with.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantity:
+    """What the cost is fitted against."""
 
-    ``width`` is in channels, so about 2 is linear in weights; ``macs`` and
-    ``operations`` are those points in multiply-accumulates and in synaptic operations.
-    """
-    x_of: dict[str, tuple[str, Callable[[Mapping[str, float]], float]]] = {
-        "steps": ("steps", lambda p: p["x"]),
-        "batch": ("batch", lambda p: p["x"]),
-        "width": ("width", lambda p: p["x"]),
-        "macs": ("width", lambda p: p["dense_macs"]),
-        "operations": ("width", lambda p: p["synaptic_operations"]),
-        "rate": ("rate", lambda p: p["rate"]),
-    }
+    title: str
+    axis: str
+    """Whose points are taken."""
+    field: str
+    """Of a :class:`Point`."""
+
+
+QUANTITIES: Mapping[str, Quantity] = {
+    "steps": Quantity(title="time steps", axis="steps", field="x"),
+    "batch": Quantity(title="samples per run", axis="batch", field="x"),
+    "width": Quantity(title="channels of the first stage", axis="width", field="x"),
+    "macs": Quantity(title="multiply-accumulates, by width", axis="width", field="dense_macs"),
+    "operations": Quantity(
+        title="synaptic operations, by width", axis="width", field="synaptic_operations"
+    ),
+    "rate": Quantity(title="firing rate", axis="rate", field="rate"),
+}
+"""By name; each axis has one of its own name. Weights grow with the square of the channels."""
+
+
+def exponents(axes: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, float]:
+    """The power of each quantity that the cost grows with, where there is more than one point."""
     return {
-        name: exponent([x(p) for p in axes[axis]], [p["seconds"] for p in axes[axis]])
-        for name, (axis, x) in x_of.items()
-        if len(axes.get(axis, ())) > 1
+        name: exponent(
+            [point[quantity.field] for point in axes[quantity.axis]],
+            [point["seconds"] for point in axes[quantity.axis]],
+        )
+        for name, quantity in QUANTITIES.items()
+        if len(axes.get(quantity.axis, ())) > 1
     }
 
 

@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from benchmarks.case import Case
 from benchmarks.contestants import CONTESTANTS, Runner
+from trispike.errors import TrispikeError
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -159,7 +160,8 @@ def main() -> None:
             serve(runner, sys.stdin, out)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
         traceback.print_exc()
-        _say(out, {"error": f"{type(error).__name__}: {error}"})
+        kind = "" if isinstance(error, TrispikeError) else f"{type(error).__name__}: "
+        _say(out, {"error": f"{kind}{error}"})
 
 
 if __name__ == "__main__":

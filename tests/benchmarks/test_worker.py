@@ -25,7 +25,7 @@ def test_a_contestant_answers_from_its_own_process(demo):
 
 def test_a_contestant_that_cannot_says_why(demo):
     pytest.importorskip("snntorch")
-    with pytest.raises(WorkerError, match="UnsupportedError: snnTorch: got CTSN"):
+    with pytest.raises(WorkerError, match="snnTorch: got CTSN"):
         Worker("snntorch", demo, samples=1, threads=1)
 
 
