@@ -44,7 +44,9 @@ class Workers:
         """
         units = -(-count // grain)
         parts = min(self.threads, units)
-        edges = [min(count, units * part // parts * grain) for part in range(parts + 1)] or [0]
+        edges = [
+            min(count, units * part // parts * grain) for part in range(parts + 1 if parts else 0)
+        ]
         ranges = list(itertools.pairwise(edges))
         if self._pool is None or len(ranges) < 2:
             for first, end in ranges:
