@@ -65,6 +65,14 @@ def inputs_for(draw: Draw, network: IntegerNetwork, most: int = 5) -> npt.NDArra
     return units * network.input.scale
 
 
+@st.composite
+def operators(draw: Draw) -> tuple[Conv2d | Dense | Identity, Shape]:
+    """An operator with int8 weights, and the shape of its input."""
+    builder = _Builder(draw)
+    shape = builder.shapes["input"]
+    return builder.operator(shape), shape
+
+
 class _Builder:
     def __init__(self, draw: Draw) -> None:
         self.draw = draw
@@ -153,21 +161,23 @@ class _Builder:
         shape = self.shapes[source]
         pool = self._pool(shape)
         pooled = pool.output_shape(shape) if pool else shape
-        kinds = ["conv", "conv", "identity", "dense"] if len(shape) == 3 else ["identity", "dense"]
-        kind = draw(st.sampled_from(kinds))
-        operator: Conv2d | Dense | Identity
-        if kind == "conv":
-            operator = self._conv(pooled)
-        elif kind == "dense":
-            operator = Dense(weight=self._weights(draw(st.integers(1, 12)), math.prod(pooled)))
-        else:
-            operator = self._identity(pooled)
+        operator = self.operator(pooled)
         out = operator.output_shape(pooled)
         if draw(CHANCE):  # flat, or spread out; the order of the elements stays
             flat = [(math.prod(out),)]
             out = draw(st.sampled_from(_spread(out[0]) if len(out) == 1 else flat))
         self._add(source, name, operator, 0, pool)
         self.shapes[name] = out
+
+    def operator(self, shape: Shape) -> Conv2d | Dense | Identity:
+        """Any that fits this input."""
+        kinds = ["conv", "conv", "identity", "dense"] if len(shape) == 3 else ["identity", "dense"]
+        kind = self.draw(st.sampled_from(kinds))
+        if kind == "conv":
+            return self._conv(shape)
+        if kind == "dense":
+            return Dense(weight=self._weights(self.draw(st.integers(1, 12)), math.prod(shape)))
+        return self._identity(shape)
 
     def _connect(self, sources: list[str], target: str, least_delay: int = 0) -> None:
         """One more connection into a target whose shape is known."""
