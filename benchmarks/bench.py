@@ -32,14 +32,19 @@ INTEROP = ROOT / ".venv-interop" / "bin" / "python"
 
 EVERYONE = tuple(CONTESTANTS)
 FLOATS = ("fast", "eager", "spikingjelly", "snntorch")
+CASES = ("demo", "fashion", MAIN_CASE, "ternary-spike-resnet19", "lif-resnet19")
+PARTS = (*CASES, "scaling")
+"""What --only can name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """How much is measured."""
 
+    parts: tuple[str, ...]
+    """What is measured unless --only says otherwise."""
     samples: dict[str, int]
-    """Per run of a contestant, by case; 0 leaves a case out. Powers of two."""
+    """Per run of a contestant, by case. Powers of two."""
     rounds: int
     allowance: float
     """Seconds that one contestant may spend on one case, preparation aside."""
@@ -58,13 +63,8 @@ class Settings:
 
 
 FULL = Settings(
-    samples={
-        "demo": 256,
-        "fashion": 256,
-        MAIN_CASE: 16,
-        "ternary-spike-resnet19": 8,
-        "lif-resnet19": 8,
-    },
+    parts=PARTS,
+    samples=dict(zip(CASES, (256, 256, 16, 8, 8), strict=True)),
     rounds=5,
     allowance=25,
     stock_steps=2,
@@ -77,7 +77,8 @@ FULL = Settings(
     rate_width=64,
 )
 QUICK = Settings(
-    samples={"demo": 64, "fashion": 64, MAIN_CASE: 4},
+    parts=("demo", "fashion", MAIN_CASE, "scaling"),
+    samples=dict(zip(CASES, (64, 64, 4, 4, 4), strict=True)),
     rounds=3,
     allowance=6,
     stock_steps=1,
@@ -94,8 +95,6 @@ TITLES = {
     "ternary-spike-resnet19": "Ternary Spike ResNet-19, 32x32x3, random weights",
     "lif-resnet19": "binary LIF ResNet-19, 32x32x3, random weights",
 }
-PARTS = (*FULL.samples, "scaling")
-"""What --only can name."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -113,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for warning in results["warnings"]:
         _say(f"warning: {warning}")
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder), settings, options.threads, options.only or PARTS)
+        bench = Bench(Path(folder), settings, options.threads, options.only or settings.parts)
         results |= bench.run()
     results["exponents"] = exponents(results["scaling"])
     results["targets"] = [asdict(target) for target in targets(results)]
@@ -158,14 +157,16 @@ class Bench:
         folder: For the networks; may be deleted afterwards.
         settings: How much.
         threads: Per contestant.
-        only: Parts, out of ``PARTS``.
+        parts: What to measure, out of ``PARTS``.
     """
 
-    def __init__(self, folder: Path, settings: Settings, threads: int, only: Sequence[str]) -> None:
+    def __init__(
+        self, folder: Path, settings: Settings, threads: int, parts: Sequence[str]
+    ) -> None:
         self.folder = folder
         self.settings = settings
         self.threads = threads
-        self.only = [part for part in only if part == "scaling" or settings.samples.get(part)]
+        self.parts = parts
         torch.set_num_threads(threads)
 
     def run(self) -> dict[str, Any]:
@@ -173,13 +174,13 @@ class Bench:
         results: dict[str, Any] = {"cases": [], "stock_lava": {}, "memory": [], "scaling": {}}
         self.rates: list[float] = []
         for case in self._cases():
-            if case.name not in self.only:
+            if case.name not in self.parts:
                 continue
             results["cases"].append(self._contest(case))
             if case.facts["recipe"]["arch"].startswith("ctsn"):
                 results["stock_lava"] |= self._stock(case)
             results["memory"] += self._memory(case)
-        if "scaling" in self.only:
+        if "scaling" in self.parts:
             results["scaling"] = self._scaling()
         return results
 
@@ -190,7 +191,7 @@ class Bench:
             self.rates = list(case.facts["rates"].values())
             yield case
         for name, title in TITLES.items():
-            if name in self.only:
+            if name in self.parts:
                 _say(f"networks: {name}")
                 yield self._random(name, title)
 

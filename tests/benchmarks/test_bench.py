@@ -28,7 +28,8 @@ def test_unknown_parts_are_refused(capsys):
 
 
 def test_a_quick_run_is_part_of_a_full_one():
-    assert set(QUICK.samples) < set(FULL.samples) == set(PARTS) - {"scaling"}
+    assert set(QUICK.parts) < set(FULL.parts) == set(PARTS)
+    assert set(QUICK.samples) == set(FULL.samples) == set(PARTS) - {"scaling"}
     assert all(n & (n - 1) == 0 for s in (QUICK, FULL) for n in s.samples.values())
 
 
