@@ -154,6 +154,27 @@ def test_a_limit_that_the_engine_does_not_have(refused, files):
     assert f"--timeout: got engine '{default_engine()}'; expected engine 'lava'" in message
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--workers", 2), ("--shard-size", 5), ("--inner", "reference"), ("--address", "auto")],
+)
+def test_options_of_the_ray_engine_are_its_own(option, value, refused, files):
+    message = refused(
+        "simulate", files.vectors, "--data", files.vectors_data, "--engine", "onnx", option, value,
+        kind="InvalidSettingError", code=2,
+    )  # fmt: skip
+    assert f"{option}: got engine 'onnx'; expected engine 'ray'. Leave {option} out." in message
+
+
+def test_an_engine_that_ray_cannot_have_inside(refused, files):
+    pytest.importorskip("ray", reason="Ray is not installed")
+    message = refused(
+        "simulate", files.vectors, "--data", files.vectors_data,
+        "--engine", "ray", "--inner", "lava", kind="InvalidSettingError", code=2,
+    )  # fmt: skip
+    assert "inner engine 'lava': got no engine that runs in the process that calls it" in message
+
+
 # ------------------------------------------------------------------------------------------- Lava
 
 
@@ -234,9 +255,7 @@ def test_sizes_that_are_none(text):
 def test_options_of_the_fast_engine(run, files):
     arguments = ("simulate", files.integer_network, "--data", files.data, "--engine", "fast")
     plain = run(*arguments, "--json").json
-    told = run(
-        *arguments, "--memory", "64MiB", "--threads", "1", "--device", "cpu", "--json"
-    ).json
+    told = run(*arguments, "--memory", "64MiB", "--threads", "1", "--device", "cpu", "--json").json
     assert told["ledger"] == plain["ledger"]
     assert told["predictions"] == plain["predictions"]
     assert plain["engine"] == "fast"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 from collections.abc import Callable
 from typing import Any
 
@@ -12,11 +11,13 @@ from trispike.network import Network
 from trispike.runtime.engine import Engine
 from trispike.runtime.fast import FastEngine
 from trispike.runtime.lava_engine import LavaEngine
-from trispike.runtime.local_engines import LOCAL_ENGINES
+from trispike.runtime.local_engines import LOCAL_ENGINES, default_engine
 from trispike.runtime.nir_engine import NirEngine
 from trispike.runtime.onnx_engine import OnnxEngine
 from trispike.runtime.ray_engine import RayEngine
 from trispike.runtime.reference import ReferenceEngine
+
+__all__ = ["ENGINES", "build_engine", "default_engine", "engine_version"]
 
 ENGINES: dict[str, Callable[..., Engine]] = {
     **LOCAL_ENGINES,
@@ -33,12 +34,6 @@ _PACKAGES = {
     NirEngine.name: "nir",
     RayEngine.name: "ray",
 }
-
-
-def default_engine() -> str:
-    """What runs a network unless something else is asked for: fast if it can, else reference."""
-    found = all(importlib.util.find_spec(package) for package in ("torch", "numba"))
-    return FastEngine.name if found else ReferenceEngine.name
 
 
 def build_engine(name: str, network: Network, **options: Any) -> Engine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 
 from trispike.runtime.engine import Engine
@@ -17,3 +18,9 @@ LOCAL_ENGINES: dict[str, Callable[..., Engine]] = {
     NirEngine.name: NirEngine,
 }
 """By name, the reference first."""
+
+
+def default_engine() -> str:
+    """What runs a network unless something else is asked for: fast if it can, else reference."""
+    found = all(importlib.util.find_spec(package) for package in ("torch", "numba"))
+    return FastEngine.name if found else ReferenceEngine.name

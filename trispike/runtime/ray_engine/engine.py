@@ -15,16 +15,13 @@ from trispike.errors import EngineError, InvalidSettingError, TrispikeError
 from trispike.network import Network
 from trispike.runtime.engine import Array, Progress, Recording, Result, Run
 from trispike.runtime.ledger import Ledger, LedgerCounter
-from trispike.runtime.local_engines import LOCAL_ENGINES
+from trispike.runtime.local_engines import LOCAL_ENGINES, default_engine
 from trispike.runtime.ray_engine.session import check_ray, session
 from trispike.runtime.ray_engine.worker import INPUT, PART, SAMPLE, Job, Part, Worker
 
 if TYPE_CHECKING:
     from ray import ObjectRef
     from ray.data import Dataset
-
-DEFAULT_INNER = "fast"
-"""What runs in the workers, unless another engine is named."""
 
 SHARDS_PER_WORKER = 8
 """At least so many, if there are enough samples: the last ones to finish keep others waiting."""
@@ -53,7 +50,7 @@ class RayEngine:
     Args:
         network: What the inner engine can run.
         inner: Name of the engine that runs in every worker, one of those that run in the process
-            that calls them.
+            that calls them; None: the fast one where it is installed, else the reference.
         workers: Worker processes, with one CPU each; None: one per CPU.
         shard_size: Samples that a worker gets at a time; None: by the size of the data.
         address: ``HOST:PORT`` or ``auto`` for a cluster; None: a session that this program has
@@ -74,7 +71,7 @@ class RayEngine:
         self,
         network: Network,
         *,
-        inner: str = DEFAULT_INNER,
+        inner: str | None = None,
         workers: int | None = None,
         shard_size: int | None = None,
         address: str | None = None,
@@ -89,6 +86,7 @@ class RayEngine:
                     expected="at least 1",
                     fix="Choose what the machines have; results do not depend on it.",
                 )
+        inner = inner or default_engine()
         if inner not in LOCAL_ENGINES:
             raise InvalidSettingError(
                 f"inner engine {inner!r}",
