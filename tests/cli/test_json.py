@@ -103,10 +103,11 @@ def test_inspect(run, files, tmp_path):
     )
 
 
-def test_simulate(run, files):
+def test_simulate(run, files, tmp_path):
+    recorded = ("--record", "all", "--record-to", tmp_path / "run.npz")
     check(
         "trispike simulate",
-        run("simulate", files.integer_network, "--data", files.data, "--json").json,
+        run("simulate", files.integer_network, "--data", files.data, *recorded, "--json").json,
         run("simulate", files.float_network, "--data", files.data, "--json").json,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import typer
@@ -19,10 +20,17 @@ from trispike.cli.console import (
     table,
 )
 from trispike.cli.data import DataOption, SamplesOption, load_for
+from trispike.cli.record import (
+    RecordOption,
+    RecordToOption,
+    check_destination,
+    checked_wish,
+    write_recording,
+)
 from trispike.errors import InvalidSettingError
 from trispike.network import Network, digest, load
 from trispike.runtime.data import Data
-from trispike.runtime.engine import Result
+from trispike.runtime.engine import Recording, Result
 from trispike.runtime.engines import ENGINES, build_engine, default_engine
 from trispike.runtime.local_engines import LOCAL_ENGINES
 
@@ -66,6 +74,8 @@ def simulate(
     strict: Annotated[
         bool, typer.Option("--strict", help="Fail when a state leaves its range.")
     ] = False,
+    record: RecordOption = None,
+    record_to: RecordToOption = None,
     memory: MemoryOption = None,
     threads: ThreadsOption = None,
     device: Annotated[
@@ -98,6 +108,7 @@ def simulate(
     debug: DebugFlag = False,
 ) -> None:
     """Run data through a network and report accuracy, spikes and synaptic operations."""
+    check_destination(record, record_to, network, Path(data))
     engine = engine or default_engine()
     options = engine_options(
         engine,
@@ -112,11 +123,17 @@ def simulate(
     )
     loaded = load(network)
     given = load_for(loaded, data, samples)
-    result = run_engine(engine, loaded, given, strict=strict, **options)
+    wanted = checked_wish(loaded, record, given)
+    result = run_engine(engine, loaded, given, record=wanted, strict=strict, **options)
+    facts = result_facts(result, loaded, given)
+    if record_to is not None:
+        facts["recording"] = write_recording(result, loaded, given, record_to)
     if as_json:
-        print_json(result_facts(result, loaded, given))
+        print_json(facts)
     else:
         print_result(result)
+        if record_to is not None:
+            out.print(f"wrote {record_to}", soft_wrap=True)
 
 
 def engine_options(engine: str, **values: Any) -> dict[str, Any]:
@@ -160,11 +177,13 @@ def byte_count(text: str) -> int:
     return size
 
 
-def run_engine(name: str, network: Network, given: Data, **options: Any) -> Result:
+def run_engine(
+    name: str, network: Network, given: Data, *, record: Recording = None, **options: Any
+) -> Result:
     """Run data through a network, behind a progress bar."""
     with progress_bar(f"simulating ({name})", len(given.x)) as progress:
         engine = build_engine(name, network, **options)
-        return engine.run(given.x, given.y, progress=progress)
+        return engine.run(given.x, given.y, record=record, progress=progress)
 
 
 def result_facts(result: Result, network: Network, given: Data) -> dict[str, Any]:
