@@ -22,6 +22,7 @@ from trispike.network import (
     expanded,
     fan_out,
     synapse_count,
+    synapse_pairs,
 )
 
 
@@ -50,6 +51,7 @@ def assert_counts(c: Connection, shape: tuple[int, ...]) -> None:
     assert got.dtype == np.int64
     np.testing.assert_array_equal(fan_out(c, shape, include_zero_weights=True), possible)
     assert synapse_count(c, shape) == existing.sum()
+    np.testing.assert_array_equal(synapse_pairs(c, shape), np.nonzero(weights_between(c, shape)))
     assert synapse_count(c, shape, include_zero_weights=True) == possible.sum()
 
 

@@ -12,7 +12,7 @@ from trispike.network.network import (
 from trispike.network.neuron import FixedPointNeuron, Neuron, State, Step
 from trispike.network.storage import digest, equal, load, save
 from trispike.network.summary import describe, summary
-from trispike.network.synapses import dense_macs, expanded, fan_out, synapse_count
+from trispike.network.synapses import dense_macs, expanded, fan_out, synapse_count, synapse_pairs
 
 __all__ = [
     "Connection",
@@ -40,4 +40,5 @@ __all__ = [
     "save",
     "summary",
     "synapse_count",
+    "synapse_pairs",
 ]

@@ -43,32 +43,60 @@ def fan_out(
         exists = np.broadcast_to(_as_pooled(weight, source_shape), pooled) != 0
         reached = [np.minimum(cover, 1) for cover in covers]
         return _contract(reached, exists.astype(np.int64)).reshape(source_shape)
-    if isinstance(operator, Dense):
-        kernel = weight.reshape(weight.shape[0], *pooled)
-        steps = [np.eye(size, dtype=np.int64)[None] for size in pooled[1:]]
-        groups = 1
-    else:
-        kernel = weight
-        steps = [_conv_steps(operator, axis, pooled[1 + axis]) for axis in (0, 1)]
-        groups = operator.groups
+    kernel, steps, groups = _geometry(operator, weight, pooled)
     # Per axis: which sets of kernel positions meet in a pair, and how often per source position.
     (sets_y, often_y), (sets_x, often_x) = (
         _meetings(step, cover) for step, cover in zip(steps, covers, strict=True)
     )
-    outputs, inputs = kernel.shape[0] // groups, kernel.shape[1]
-    grouped = kernel.reshape(groups, outputs, inputs, *kernel.shape[2:])
+    grouped = _grouped(kernel, groups)
+    inputs = grouped.shape[2]
     if max(sets_y.sum(axis=1).max(), sets_x.sum(axis=1).max()) <= 1:
         # At most one weight lies between two elements, so that there is nothing to cancel.
         nonzero: Counts = np.count_nonzero(grouped, axis=1)
         exists = np.einsum("giyx,ay,bx->giab", nonzero, sets_y, sets_x, optimize=True)
     else:
-        number = np.float64 if kernel.dtype.kind == "f" else np.int64
-        wide: npt.NDArray[Any] = grouped.astype(number)
-        merged = np.einsum("goiyx,ay,bx->goiab", wide, sets_y, sets_x, optimize=True)
+        merged = np.einsum("goiyx,ay,bx->goiab", _wide(grouped), sets_y, sets_x, optimize=True)
         exists = np.count_nonzero(merged, axis=1)
     exists = exists.reshape(groups * inputs, len(sets_y), len(sets_x))
     counts = np.einsum("ya,cab,xb->cyx", often_y, exists, often_x, optimize=True)
     return counts.reshape(source_shape).astype(np.int64)
+
+
+def synapse_pairs(connection: Connection, source_shape: Shape) -> tuple[Counts, Counts]:
+    """Every synapse by itself, which takes memory: look at :func:`synapse_count` first.
+
+    Returns:
+        Flat indices of the source and of the target element of each, ordered by source, then
+        target.
+    """
+    operator = connection.operator
+    chw = source_shape if len(source_shape) == 3 else (math.prod(source_shape), 1, 1)
+    pool = connection.pool or _NO_POOL
+    pooled = pool.output_shape(chw)
+    covers = [_pool_cover(pool, axis, chw) for axis in (0, 1)]
+    if isinstance(operator, Identity):
+        exists = np.broadcast_to(_as_pooled(operator.scale, source_shape), pooled) != 0
+        (p, y), (q, x) = (np.nonzero(cover) for cover in covers)
+        c, row, column = np.nonzero(exists[:, p[:, None], q])
+        source, target = (c, y[row], x[column]), (c, p[row], q[column])
+        shape = pooled
+    else:
+        kernel, steps, groups = _geometry(operator, operator.weight, pooled)
+        between = [
+            np.einsum("okp,py->yok", step, cover) for step, cover in zip(steps, covers, strict=True)
+        ]
+        (y, p), (x, q) = (np.nonzero(b.any(axis=2)) for b in between)
+        grouped = _grouped(kernel, groups)
+        weights = np.einsum(
+            "goiyx,ay,bx->goiab", _wide(grouped), between[0][y, p], between[1][x, q], optimize=True
+        )
+        g, o, i, row, column = np.nonzero(weights)
+        source = (g * grouped.shape[2] + i, y[row], x[column])
+        target = (g * grouped.shape[1] + o, p[row], q[column])
+        shape = (len(kernel), between[0].shape[1], between[1].shape[1])
+    sources, targets = np.ravel_multi_index(source, chw), np.ravel_multi_index(target, shape)
+    order = np.lexsort((targets, sources))
+    return sources[order], targets[order]
 
 
 def synapse_count(
@@ -167,6 +195,30 @@ def _like(original: npt.NDArray[Any], weight: npt.NDArray[Any], c: Connection) -
     if np.abs(weight).max(initial=0) > limit:
         raise _inexact(c, f"overlapping windows whose weights add up to more than {limit}")
     return weight.astype(np.int8)
+
+
+def _geometry(
+    operator: Conv2d | Dense, weight: npt.NDArray[Any], pooled: Shape
+) -> tuple[npt.NDArray[Any], list[Counts], int]:
+    """A matrix as one kernel over everything: the kernel, what it reads per axis, its groups.
+
+    The steps are (outputs, kernel, pooled), 1 where a kernel element of an output reads a position.
+    """
+    if isinstance(operator, Dense):
+        steps = [np.eye(size, dtype=np.int64)[None] for size in pooled[1:]]
+        return weight.reshape(weight.shape[0], *pooled), steps, 1
+    steps = [_conv_steps(operator, axis, pooled[1 + axis]) for axis in (0, 1)]
+    return weight, steps, operator.groups
+
+
+def _grouped(kernel: npt.NDArray[Any], groups: int) -> npt.NDArray[Any]:
+    """(groups, outputs, inputs, rows, columns)."""
+    return kernel.reshape(groups, len(kernel) // groups, *kernel.shape[1:])
+
+
+def _wide(kernel: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Of a type that holds sums of weights."""
+    return kernel.astype(np.float64 if kernel.dtype.kind == "f" else np.int64)
 
 
 def _as_pooled(scale: npt.NDArray[Any], source_shape: Shape) -> npt.NDArray[Any]:
