@@ -35,7 +35,8 @@ test-all: $(STAMP)  ## run all tests
 # On top of .venv, in an environment of its own, without the dependencies that these tools declare:
 # see the file of requirements.
 interop: $(INTEROP_STAMP)  ## test NIR files with Norse, sinabs, snnTorch and SpikingJelly
-	@PYTHONPATH=. $(VENV)-interop/bin/python -m pytest tests/export/nir/test_interop.py $(PYTEST_ARGS)
+	@PYTHONPATH=. $(VENV)-interop/bin/python -m pytest tests/export/nir/test_interop.py \
+	    tests/benchmarks/test_eager.py $(PYTEST_ARGS)
 
 check: $(STAMP)  ## lint, formatting, types, import rules; changes nothing
 	$(BIN)/ruff check
