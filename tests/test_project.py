@@ -23,6 +23,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 EXTRAS = PROJECT["optional-dependencies"]
 OPTIONAL_PACKAGES = [
     "lava",
+    "matplotlib",
     "nir",
     "onnx",
     "onnxruntime",

@@ -16,6 +16,7 @@ from trispike.cli.estimate import estimate
 from trispike.cli.export import export
 from trispike.cli.import_ import import_
 from trispike.cli.inspect import inspect
+from trispike.cli.plot import plot
 from trispike.cli.quantize import quantize
 from trispike.cli.simulate import simulate
 from trispike.cli.verify import verify
@@ -51,6 +52,7 @@ for command in (
     quantize,
     inspect,
     simulate,
+    plot,
     estimate,
     verify,
     export,
