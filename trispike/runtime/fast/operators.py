@@ -130,16 +130,19 @@ class Int8Runner:
 
 
 class EventRunner:
-    """The same convolution, event by event: less work where little fires."""
+    """The same convolution of ternary codes, event by event: less work where little fires.
+
+    Args:
+        conv: One group.
+        scale: Multiplies the result.
+    """
 
     def __init__(self, conv: Conv2d, scale: int = 1) -> None:
         self.conv = conv
-        # (C, kh, kw, O/groups): all synapses of one source at one kernel position in a row.
-        by_group = conv.weight.reshape(conv.groups, -1, *conv.weight.shape[1:])
-        spread = by_group.transpose(0, 2, 3, 4, 1).astype(np.float32) * scale
-        self._weight = np.ascontiguousarray(
-            spread.reshape(-1, *conv.kernel, conv.weight.shape[0] // conv.groups)
-        )
+        self._scale = np.float32(scale)
+        by_source = conv.weight.transpose(2, 3, 1, 0)
+        both_signs = np.concatenate([by_source, -by_source], axis=2)
+        self._weight = both_signs.reshape(-1, conv.weight.shape[0])
 
     def prepare(self, values: Array) -> tuple[Array, Array]:
         """Codes as (B, H, W, C), and an empty result."""
@@ -148,17 +151,17 @@ class EventRunner:
         outputs, rows, columns = self.conv.output_shape((channels, height, width))
         return images, np.empty((batch, rows, columns, outputs), np.float32)
 
-    def fill(self, images: Array, silence: int, window: tuple[int, int], result: Array) -> None:
+    def fill(self, images: Array, window: tuple[int, int], result: Array) -> None:
         """Write the images from ``window[0]`` to ``window[1]`` of the result."""
         conv = self.conv
         convolve_events(
             images,
-            silence,
             self._weight,
+            conv.kernel,
             conv.stride,
             conv.padding,
             conv.dilation,
-            conv.groups,
+            self._scale,
             window,
             result,
         )
@@ -179,7 +182,8 @@ class _FloatRunner:
         images = _tensor(_images(values, conv)).to(self.dtype)
         if silence:
             images = images - silence
-        if images.shape[2:] == conv.kernel == (1, 1) and conv.groups == 1:  # a matrix
+        single = images.shape[2:] == conv.kernel == (1, 1) and conv.padding == (0, 0)
+        if single and conv.groups == 1:  # a matrix
             return _array((images.flatten(1) @ self._weight.flatten(1).T)[:, :, None, None])
         return _array(
             functional.conv2d(
