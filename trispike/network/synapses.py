@@ -106,6 +106,38 @@ def synapse_count(
     return int(fan_out(connection, source_shape, include_zero_weights=include_zero_weights).sum())
 
 
+def meetings(connection: Connection, source_shape: Shape, axis: int) -> Counts:
+    """Which kernel positions lie between the positions of source and output, along one axis.
+
+    Args:
+        connection: Its operator is a convolution or an identity, which counts as a 1x1 kernel.
+        source_shape: (C, H, W) of its sources.
+        axis: 0 for rows, 1 for columns.
+
+    Returns:
+        (source positions, output positions, kernel positions): how often each occurs, which is
+        more than once where pooling windows overlap.
+    """
+    pool, operator = connection.pool or _NO_POOL, connection.operator
+    cover = _pool_cover(pool, axis, source_shape)
+    if isinstance(operator, Conv2d):
+        step = _conv_steps(operator, axis, len(cover))
+    else:
+        step = np.eye(len(cover), dtype=np.int64)[:, None]
+    return np.asarray(np.einsum("okp,py->yok", step, cover))
+
+
+def pool_cover(connection: Connection, source_shape: Shape, axis: int) -> Counts:
+    """(pooled positions, source positions): how often a sum of the pooling stage holds a source.
+
+    Args:
+        connection: Any connection.
+        source_shape: (C, H, W) of its sources.
+        axis: 0 for rows, 1 for columns.
+    """
+    return _pool_cover(connection.pool or _NO_POOL, axis, source_shape)
+
+
 def dense_macs(connection: Connection, source_shape: Shape) -> int:
     """Multiply-accumulates of the operator as a layer of a dense network, for one input.
 
