@@ -112,6 +112,15 @@ def test_simulate(run, files, tmp_path):
     )
 
 
+def test_plot(run, files, tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    path = tmp_path / "run.npz"
+    command = ("simulate", files.vectors, "--data", files.vectors_data)
+    run(*command, "--record", "all", "--record-to", path)
+    plot = ("plot", path, "-o", tmp_path / "plot.svg", "--json")
+    check("trispike plot", run(*plot).json, run(*plot, "--kind", "raster").json)
+
+
 def test_estimate(run, files):
     command = ("estimate", files.integer_network, "--data", files.data, "--json")
     assume = ("--assume", "graded_operation=1")
