@@ -7,7 +7,7 @@ import pytest
 
 from tests.networks import CASES
 from trispike.network import save, storage
-from trispike.network.files import whole_file
+from trispike.network.files import whole_file, whole_folder
 
 
 def test_the_file_appears_when_the_block_is_done(tmp_path):
@@ -73,3 +73,37 @@ def test_a_network_that_cannot_be_written_leaves_no_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         save(CASES["vectors"](), tmp_path / "net")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_appears_when_the_block_is_done(tmp_path):
+    path = tmp_path / "export"
+    for _ in range(2):
+        with whole_folder(path) as temporary:
+            (temporary / "a").write_bytes(b"new")
+            assert not (path / "a").exists()
+        assert (path / "a").read_bytes() == b"new"
+        assert not list(tmp_path.glob(".*"))
+        plain = tmp_path / "plain"
+        plain.mkdir(exist_ok=True)
+        assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+        path = plain  # the second time it is there, and empty
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_after_an_exception_there_is_no_folder(tmp_path, error):
+    def interrupted() -> None:
+        with whole_folder(tmp_path / "export") as temporary:
+            (temporary / "a").write_bytes(b"half of it")
+            raise error
+
+    with pytest.raises(error):
+        interrupted()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export" / "mine").write_bytes(b"old")
+    with pytest.raises(OSError, match="not empty"), whole_folder(tmp_path / "export"):
+        pass
+    assert [p.name for p in tmp_path.rglob("*")] == ["export", "mine"]

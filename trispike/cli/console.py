@@ -198,6 +198,28 @@ def checked_output(path: Path, source: Path) -> None:
         )
 
 
+def checked_folder(path: Path) -> None:
+    """Refuse a path at which no new folder can be made, before any work is done for it.
+
+    Raises:
+        InvalidSettingError: A file, a folder with something in it, or in no folder.
+    """
+    got = None
+    if not path.absolute().parent.is_dir():
+        got = "a folder inside one that does not exist"
+    elif path.is_dir() and any(path.iterdir()):
+        got = "a folder with something in it"
+    elif path.exists() and not path.is_dir():
+        got = "a file"
+    if got:
+        raise InvalidSettingError(
+            f"output '{path}'",
+            got=got,
+            expected="a new folder, in an existing one",
+            fix="Correct the path.",
+        )
+
+
 def percent(value: float | None) -> str:
     """0.985 as "98.50%"."""
     return "-" if value is None else f"{100 * value:.2f}%"

@@ -14,6 +14,7 @@ from trispike.cli.console import (
     DebugFlag,
     JsonFlag,
     NetworkArgument,
+    checked_folder,
     checked_output,
     command,
     out,
@@ -40,6 +41,8 @@ class Format:
     the command reports: JSON values, notes for people under ``"notes"``."""
     options: tuple[str, ...]
     """The command's options that have a meaning for this format."""
+    folder: bool = False
+    """Whether a folder is written, instead of a file."""
 
 
 def _write_nir(
@@ -138,12 +141,23 @@ def _write_onnx(
     }
 
 
+def _write_sanafe(network: Network, path: Path, **options: Any) -> dict[str, Any]:
+    from trispike.cli.export_sanafe import write_sanafe
+
+    return write_sanafe(network, path, **options)
+
+
 FORMATS: dict[str, Format] = {
     "nir": Format(
         write=_write_nir,
         options=("dt", "nodes", "convention", "allow_lossy", "data", "samples"),
     ),
     "onnx": Format(write=_write_onnx, options=("form", "carrier", "data", "samples")),
+    "sanafe": Format(
+        write=_write_sanafe,
+        options=("placement", "data", "samples", "input", "updates", "compare"),
+        folder=True,
+    ),
 }
 """By the name that --format takes."""
 
@@ -152,7 +166,10 @@ FORMATS: dict[str, Format] = {
 def export(
     network: NetworkArgument,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="The file to write.")
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="The file to write; sanafe: the new folder."
+        ),
     ],
     format_: Annotated[
         str, typer.Option("--format", metavar="FORMAT", help="One of: " + ", ".join(FORMATS) + ".")
@@ -207,13 +224,43 @@ def export(
         typer.Option(
             metavar="DATA",
             help=f"Run the file on these and compare: {DATA_SOURCES}; onnx: default: random "
-            "inputs; nir: standard nodes only.",
+            "inputs; nir: standard nodes only; sanafe: replay what the network does on these.",
         ),
     ] = None,
     samples: Annotated[
         int | None,
         typer.Option(
-            min=1, help=f"Run so many samples only; onnx: default: {ONNX_SAMPLES}, nir: all."
+            min=1,
+            help=f"Run so many samples only; onnx: default: {ONNX_SAMPLES}, nir: all, sanafe: 4.",
+        ),
+    ] = None,
+    placement: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="sanafe: where the neurons are, as trispike check -o writes it."
+        ),
+    ] = None,
+    input_: Annotated[
+        str | None,
+        typer.Option(
+            "--input",
+            metavar="POLICY",
+            help="sanafe: what becomes of the input: spikes (values outside -1, 0, 1 are refused), "
+            "binary (any value is replayed as one spike) or omit; default: spikes.",
+        ),
+    ] = None,
+    updates: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RULE",
+            help="sanafe: which neurons count as updated: every (all, at every step) or fired; "
+            "default: every.",
+        ),
+    ] = None,
+    compare: Annotated[
+        bool | None,
+        typer.Option(
+            "--compare", help="sanafe: run the folder in SANA-FE and compare with our own count."
         ),
     ] = None,
     as_json: JsonFlag = False,
@@ -227,7 +274,10 @@ def export(
             expected="one of " + ", ".join(FORMATS),
             fix="Choose one of these.",
         )
-    checked_output(output, network)
+    if FORMATS[format_].folder:
+        checked_folder(output)
+    else:
+        checked_output(output, network)
     options = {
         "dt": dt,
         "nodes": nodes,
@@ -237,6 +287,10 @@ def export(
         "carrier": carrier,
         "data": data,
         "samples": samples,
+        "placement": placement,
+        "input": input_,
+        "updates": updates,
+        "compare": compare,
     }
     given = {name: value for name, value in options.items() if value is not None}
     for name in given:
@@ -253,7 +307,7 @@ def export(
         "output": str(output),
         "format": format_,
         "network_sha256": digest(loaded),
-        "bytes": output.stat().st_size,
+        "bytes": sum(p.stat().st_size for p in (*output.glob("*"), output) if p.is_file()),
         **facts,
     }
     if as_json:
