@@ -121,6 +121,7 @@ class Axis:
     shared: bool
     """Whether a pattern may be moved."""
     _uses: dict[tuple[int, int], AxisUse] = field(default_factory=dict)
+    _cut: dict[tuple[int, int], frozenset[AxisUse]] = field(default_factory=dict)
     _reached: dict[tuple[int, int], npt.NDArray[np.int64]] = field(default_factory=dict)
 
     @cached_property
@@ -140,22 +141,25 @@ class Axis:
             self._uses[key] = self._count(start, stop)
         return self._uses[key]
 
+    def uses(self, size: int, whole: int) -> frozenset[AxisUse]:
+        """The different uses of the intervals of ``size`` out of ``whole`` target positions."""
+        if (size, whole) not in self._cut:
+            starts = range(0, whole, size)
+            self._cut[size, whole] = frozenset(self.use(a, min(a + size, whole)) for a in starts)
+        return self._cut[size, whole]
+
     def _count(self, start: int, stop: int) -> AxisUse:
         found: dict[tuple[int, bytes], int] = {}
-        sources = 0
-        for position in np.flatnonzero(self.covered):
-            row = self.patterns[position]
-            if self.aligned:
-                row = row[start:stop]
-            targets = np.flatnonzero(row.any(axis=1))
-            if not len(targets):
-                continue
-            sources += 1
+        inside = slice(start, stop) if self.aligned else slice(None)
+        reach = self.reach[:, inside]
+        positions = np.flatnonzero(reach.any(axis=1))
+        for position in positions:
+            row, targets = self.patterns[position, inside], np.flatnonzero(reach[position])
             cut = row[targets[0] : targets[-1] + 1] if self.shared else row
             key = cut.tobytes() if self.shared or not self.aligned else b"%d" % position
             found[len(cut), key] = len(targets)
         sizes = Counter(found.values())
-        return AxisUse(sources, tuple(sorted(sizes.items())))
+        return AxisUse(len(positions), tuple(sorted(sizes.items())))
 
     def tiles_reached(self, size: int, parts: int) -> npt.NDArray[np.int64]:
         """(source,): how many intervals of ``size`` target positions each source reaches."""
@@ -309,14 +313,14 @@ def demand(network: IntegerNetwork, chip: Chip) -> Demand:
     grids[network.input.name] = _three(network.input.shape)
     waits = delays(network)
     pair = chip.signed_spikes.value == "pair"
-    links = []
+    links, axes = [], _Axes()
     for label, connection in network.labelled():
         signed = [s == network.input.name or loads[s].signed for s in connection.sources]
         sources = tuple(
             Source(name=name, signs=2 if pair and both else 1, delay=wait)
             for name, both, wait in zip(connection.sources, signed, waits[label], strict=True)
         )
-        links.append(_link(network, label, connection, sources, grids))
+        links.append(_link(network, label, connection, sources, grids, axes))
     return Demand(loads=loads, links=tuple(links), input=network.input.name)
 
 
@@ -369,6 +373,7 @@ def _link(
     connection: Connection,
     sources: tuple[Source, ...],
     grids: Mapping[str, Grid],
+    known: _Axes,
 ) -> Link:
     shape = network.source_shape(connection)
     source, target = grids[connection.sources[0]], grids[connection.target]
@@ -386,15 +391,14 @@ def _link(
         full, groups, inputs, outputs = False, target[0], 1, 1
         elementwise = isinstance(operator, Identity) and _varies(operator, source)
     if full:
-        axes = [_matrix_axis(connection, shape, source, axis) for axis in (0, 1)]
+        axes = [
+            known.axis(_matrix_patterns(connection, shape, source, axis), False, False)
+            for axis in (0, 1)
+        ]
         taps = 0
     else:
         axes = [
-            Axis(
-                patterns=_patterns(connection, shape, source, axis),
-                aligned=True,
-                shared=not elementwise,
-            )
+            known.axis(_patterns(connection, shape, source, axis), True, not elementwise)
             for axis in (0, 1)
         ]
         taps = math.prod(_taps(connection, axes[axis], axis) for axis in (0, 1))
@@ -431,14 +435,27 @@ def _patterns(
     return meetings(connection, shape, axis)
 
 
-def _matrix_axis(connection: Connection, shape: tuple[int, ...], source: Grid, axis: int) -> Axis:
+def _matrix_patterns(
+    connection: Connection, shape: tuple[int, ...], source: Grid, axis: int
+) -> npt.NDArray[Any]:
     """A matrix: two positions share a list if the pooling stage does not tell them apart."""
     if len(shape) == 3 and isinstance(connection.operator, Dense):
         cover = pool_cover(connection, shape, axis)
     else:
         cover = np.eye(source[1 + axis], dtype=np.int64)
-    patterns = np.ascontiguousarray(cover.T)[:, None, :]
-    return Axis(patterns=patterns, aligned=False, shared=False)
+    return np.ascontiguousarray(cover.T)[:, None, :]
+
+
+class _Axes:
+    """Axes by what they hold, so that layers of one form are counted once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], Axis] = {}
+
+    def axis(self, patterns: npt.NDArray[Any], aligned: bool, shared: bool) -> Axis:
+        """The axis of these patterns."""
+        key = (patterns.shape, patterns.tobytes(), aligned, shared)
+        return self._known.setdefault(key, Axis(patterns=patterns, aligned=aligned, shared=shared))
 
 
 def _taps(connection: Connection, axis: Axis, number: int) -> int:

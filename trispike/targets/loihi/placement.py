@@ -25,7 +25,7 @@ from trispike.targets.loihi.demand import (
 from trispike.targets.loihi.hardware import Board, Chip, boards_of
 from trispike.targets.loihi.tiles import Misfit, Strategy, Tile, divide, tiles_of
 
-OPEN_CORES = 1024
+OPEN_CORES = 256
 """Cores that are tried for a tile before a new one is taken."""
 
 

@@ -360,28 +360,24 @@ class _Division:
         return self._worst[key]
 
     def _bound(self, load: Load, cut: Cut) -> Resources | None:
-        channels, rows, columns = cut.spans(load.grid)
+        channels = cut.spans(load.grid)[0]
         neurons = math.prod(cut)
         bits, axons = neurons * self.store.neuron_bits, 0
-        first = channels[0]
         for link in self.demand.into[load.name]:
-            row_uses = {link.rows.use(*span) for span in rows}
-            column_uses = {link.columns.use(*span) for span in columns}
-            found = [
-                link_bits(link, self.store, first, r, c, neurons)
-                for r in row_uses
-                for c in column_uses
+            uses = [
+                (rows, columns)
+                for rows in link.rows.uses(cut.rows, load.grid[1])
+                for columns in link.columns.uses(cut.columns, load.grid[2])
             ]
+            found = [link_bits(link, self.store, channels[0], *use, neurons) for use in uses]
             if any(n is None for n in found):
                 return None
             bits += max(n for n in found if n is not None)
-            axons += max(
-                link_axons(link, c, r, k) for c in channels for r in row_uses for k in column_uses
-            )
-        if load.by_channel:
+            widest = max(channels, key=lambda span: link.source_channels(*span))
+            axons += max(link_axons(link, widest, *use) for use in uses)
+        different = min(neurons, load.different)
+        if load.by_channel and load.different > 1:
             different = max(load.thresholds(slice(*c), slice(0, 1), slice(0, 1)) for c in channels)
-        else:
-            different = min(neurons, load.different)
         return Resources(neurons, bits, axons, 0, different)
 
     def _reaches(self, load: Load, cut: Cut) -> Iterator[tuple[Link, Ints, Ints, int]]:
