@@ -134,7 +134,8 @@ def _draw(
     axes.yaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
     axes.yaxis.set_major_formatter(FuncFormatter(index))
     axes.spines[["top", "right"]].set_visible(True)
-    shape = " x ".join(map(str, recording.shape_of(name)))
+    size = recording.shape_of(name)
+    shape = " x ".join(map(str, size)) + (" neurons" if len(size) == 1 else "")
     counts = ", ".join(f"{SIGNS[sign]}: {np.count_nonzero(spikes == sign):,}" for sign in SIGNS)
     averaged = f"\na row is the mean of {per_row} neurons" if per_row > 1 else ""
     averaged += f"\na column is the mean of {per_column} steps" if per_column > 1 else ""

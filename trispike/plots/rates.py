@@ -35,8 +35,9 @@ def plot_rates(recording: RecordedRun, populations: Sequence[str] | None = None)
             "recording", got="no samples", expected="some to average over", fix="Record some."
         )
     with style():
+        samples = f"{recording.samples:,} sample{'s' * (recording.samples > 1)}"
         title = (
-            f"Firing rates over {recording.samples:,} samples ({shortened(recording.data)}), "
+            f"Firing rates over {samples} ({shortened(recording.data)}), "
             f"{recording.steps:,} time steps each"
         )
         figure = new_figure(8.5, 1.7 + 0.5 * len(names), title)

@@ -164,6 +164,7 @@ def _draw(axes: Axes, recording: RecordedRun, name: str, sample: int, neuron: in
                 linestyle="none",
                 label=f"{SIGNS[sign]} spike",
                 zorder=4,
+                clip_on=False,  # whole at the first and the last step, too
             )
     time_axis(axes, recording.steps)
     number_axis(axes)
