@@ -24,6 +24,7 @@ from trispike.runtime.fast.operators import (
     Int8Runner,
     build_runner,
     int8_is_exact,
+    int8_takes,
 )
 from trispike.runtime.fast.plan import EXACT_FLOAT32, current_limit, pooled_limit
 from trispike.runtime.fast.workers import Workers
@@ -31,7 +32,7 @@ from trispike.runtime.fast.workers import Workers
 CODE_LIMIT = 127
 """Largest magnitude of a value that is coded in an unsigned byte."""
 
-EVENT_RATE = 0.08
+EVENT_RATE = 0.25
 """Firing rate below which events may win over a dense operator; only then both are timed."""
 
 _INPUT_BYTES: dict[Carrier, int] = {"int8": 1, "float32": 16, "float64": 16, "int64": 40}
@@ -98,7 +99,7 @@ class Link:
         self._silence = pooled_limit(network, connection) if self._coded else 0
         self._run = build_runner(connection, shape, self.carrier, 1 << connection.exponent)
         self._events: EventRunner | None = None
-        if isinstance(self._run, Int8Runner):
+        if isinstance(self._run, Int8Runner) and self._is_ternary(network):
             self._events = EventRunner(self._run.conv, self._run.scale)
         self._dense_seconds = self._event_seconds = 0.0
         self._target_shape = _target_shape(network, connection)
@@ -188,34 +189,42 @@ class Link:
         if not self._dense_seconds:
             return self._race(self._events, values, silence, rate)
         if self._event_seconds * rate < self._dense_seconds:
-            return self._by_events(self._events, values, silence)
+            return self._by_events(self._events, values)
         return self._run(values, silence)
 
     def _race(self, events: EventRunner, values: Array, silence: int, rate: float) -> Array:
         """Time both ways on one batch; they give the same."""
-        self._by_events(events, values[:1], silence)  # compiles
+        self._by_events(events, values[:1])  # compiles
         self._run(values[:1], silence)
         start = time.perf_counter()
         result = self._run(values, silence)
         middle = time.perf_counter()
-        self._by_events(events, values, silence)
+        self._by_events(events, values)
         self._event_seconds = (time.perf_counter() - middle) / max(rate, 1e-6)
         self._dense_seconds = middle - start
         return result
 
-    def _by_events(self, events: EventRunner, values: Array, silence: int) -> Array:
+    def _by_events(self, events: EventRunner, values: Array) -> Array:
         images, result = events.prepare(values)
         self._workers.over(
-            len(images), lambda first, end: events.fill(images, silence, (first, end), result)
+            len(images), lambda first, end: events.fill(images, (first, end), result)
         )
         return result
+
+    def _is_ternary(self, network: Network) -> bool:
+        """Whether the operator reads the spikes of one population, and all channels of it."""
+        operator = self.connection.operator
+        alone = len(self.connection.sources) == 1 and not self._pools
+        whole = not isinstance(operator, Conv2d) or operator.groups == 1
+        return alone and whole and self.connection.sources[0] != network.input.name
 
     def _carrier(self, network: Network) -> Carrier:
         """The fastest arithmetic that is exact."""
         limit = current_limit(network, self.connection)
         if limit < EXACT_FLOAT32:
             coded = pooled_limit(network, self.connection) <= CODE_LIMIT
-            return "int8" if coded and int8_is_exact() else "float32"
+            int8 = coded and int8_takes(self.connection.operator, self.operator_shape)
+            return "int8" if int8 and int8_is_exact() else "float32"
         carrier: Carrier = "float64" if limit < EXACT_FLOAT64 else "int64"
         _log.warning(
             "connection %s: sums up to %d are beyond float32 and int8; it runs in %s, slower",

@@ -142,7 +142,7 @@ class EventRunner:
         self._scale = np.float32(scale)
         by_source = conv.weight.transpose(2, 3, 1, 0)
         both_signs = np.concatenate([by_source, -by_source], axis=2)
-        self._weight = both_signs.reshape(-1, conv.weight.shape[0])
+        self._weight = np.ascontiguousarray(both_signs).reshape(-1)
 
     def prepare(self, values: Array) -> tuple[Array, Array]:
         """Codes as (B, H, W, C), and an empty result."""
@@ -224,6 +224,19 @@ class _ReferenceRunner:
         given = from_layout(decoded.reshape(len(values), -1), self.shape)
         result = self.operator.apply(np.ascontiguousarray(given)) * self.scale
         return to_layout(result, 1)
+
+
+def int8_takes(operator: Operator, shape: Shape) -> bool:
+    """Whether oneDNN's int8 convolution is to be trusted with an operator on inputs of a shape.
+
+    Where a whole kernel can lie in the padding, or there is one column of input or output only,
+    it writes wrong sums, or beyond its memory (seen with torch 2.13).
+    """
+    if not isinstance(operator, Conv2d):
+        return True
+    reach = [d * (k - 1) for d, k in zip(operator.dilation, operator.kernel, strict=True)]
+    inside = all(p <= r < n for p, r, n in zip(operator.padding, reach, shape[1:], strict=True))
+    return inside and min(shape[2], operator.output_shape(shape)[2]) > 1
 
 
 @lru_cache(maxsize=1)
