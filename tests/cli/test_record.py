@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 import trispike
-from trispike.cli import record as record_module
+from tests.cli.conftest import Files
 from trispike.runtime.recording import load_recording
 
 KIND = {"kind": "InvalidSettingError", "code": 2}
 
 
-def simulate(files, *options):
+def simulate(files: Files, *options: object) -> tuple[object, ...]:
     return ("simulate", files.vectors, "--data", files.vectors_data, *options)
 
 
@@ -74,11 +74,7 @@ def test_what_is_read_is_not_written(source, refused, files):
 
 
 def test_more_than_fits_into_memory(refused, files, tmp_path, monkeypatch):
-    def check(network, wanted, samples):
-        true(network, wanted, samples, available=100)
-
-    true = record_module.check_size
-    monkeypatch.setattr(record_module, "check_size", check)
+    monkeypatch.setattr("trispike.runtime.recording.available_memory", lambda: 100)
     monkeypatch.setattr("trispike.cli.simulate.run_engine", None)  # nothing runs
     options = ("--record", "first", "--record-to", tmp_path / "run.npz")
     message = refused(*simulate(files, *options), **KIND)

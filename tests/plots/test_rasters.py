@@ -1,9 +1,11 @@
 """Rasters of spikes."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 
 from trispike.errors import InvalidSettingError
@@ -11,7 +13,7 @@ from trispike.plots import plot_raster
 from trispike.plots.canvas import NEGATIVE, POSITIVE
 
 
-def cells(axes):
+def cells(axes: Axes) -> Any:
     """(neurons, steps, 3): the colours that are drawn."""
     (image,) = axes.images
     return np.asarray(image.get_array())
@@ -86,11 +88,11 @@ def test_what_has_no_pixel_of_its_own_is_averaged_and_said(many):
     assert axes.get_xlim() == (-0.5, 1999.5)
     assert axes.get_ylim() == (599.5, -0.5)
     (image,) = axes.images
-    assert image.get_extent() == [-0.5, 2000.5, 599.5, -0.5]
+    assert [*image.get_extent()] == [-0.5, 2000.5, 599.5, -0.5]
 
 
 def test_long_runs_are_stacked_and_short_ones_side_by_side(recording, many):
-    def rows(figure):
+    def rows(figure: Any) -> int:
         return figure.axes[0].get_gridspec().nrows
 
     assert rows(plot_raster(recording)) == 1

@@ -1,9 +1,11 @@
 """Curves of states against thresholds."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 
 from tests.networks import as_float, one_step, sample_inputs, vectors
 from trispike.errors import InvalidDataError, InvalidSettingError
@@ -13,13 +15,19 @@ from trispike.runtime import ReferenceEngine
 from trispike.runtime.recording import recorded_run
 
 
-def lines(axes):
+def lines(axes: Axes) -> dict[Any, tuple[list[Any], list[Any]]]:
     """Label to (x, y) of what is drawn; without the zero line."""
     return {
         line.get_label(): (list(line.get_xdata()), list(line.get_ydata()))
         for line in axes.lines
         if not str(line.get_label()).startswith("_")
     }
+
+
+def thresholds(axes: Axes) -> list[Any]:
+    """The levels that are drawn."""
+    found = [line for line in axes.lines if line.get_label() == "threshold"]
+    return [np.asarray(line.get_ydata())[0] for line in found]
 
 
 def test_curves_and_spikes_of_a_neuron(recording):
@@ -39,8 +47,7 @@ def test_curves_and_spikes_of_a_neuron(recording):
 def test_thresholds_are_those_of_the_network(network, recording):
     (axes,) = plot_traces(recording, neurons=[7], network=network).axes
     neuron = network.populations["first"].neuron
-    levels = {line.get_ydata()[0] for line in axes.lines if line.get_label() == "threshold"}
-    assert levels == {int(neuron.th_pos), -int(neuron.th_neg)}
+    assert thresholds(axes) == [int(neuron.th_pos), -int(neuron.th_neg)]
 
 
 @pytest.mark.parametrize("network_", [vectors(), as_float(vectors())], ids=["integer", "float"])
@@ -52,9 +59,7 @@ def test_spikes_are_where_the_potential_is_beyond_a_threshold(network_):
     fired = 0
     for axes in figure.axes:
         drawn = lines(axes)
-        top, bottom = (
-            line.get_ydata()[0] for line in axes.lines if line.get_label() == "threshold"
-        )
+        top, bottom = thresholds(axes)
         steps, v = drawn["potential v before the reset"]
         for step, value in zip(steps, v, strict=True):
             assert (step in drawn.get("+1 spike", ([],))[0]) == (value >= top)
@@ -78,8 +83,7 @@ def test_a_threshold_that_is_never_reached_is_not_drawn(network):
     )
     result = ReferenceEngine(binary).run(sample_inputs(binary, 1), record={"first": "v"})
     (axes,) = plot_traces(recorded_run(result, binary), neurons=[0], network=binary).axes
-    levels = [line.get_ydata()[0] for line in axes.lines if line.get_label() == "threshold"]
-    assert levels == [int(neuron.th_pos)]
+    assert thresholds(axes) == [int(neuron.th_pos)]
 
 
 def test_another_network_is_refused(recording):

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +12,12 @@ from safetensors.numpy import load_file, save_file
 
 from tests.networks import Builder, as_float, sample_inputs, vectors
 from trispike.errors import FileFormatError, InvalidDataError, InvalidSettingError
-from trispike.network import digest
+from trispike.network import Network, digest
 from trispike.runtime import ReferenceEngine
 from trispike.runtime.engines import build_engine
 from trispike.runtime.recording import (
     FORMAT,
+    RecordedRun,
     available_memory,
     check_size,
     load_recording,
@@ -28,7 +31,7 @@ NETWORK = vectors()
 SAMPLES = 3
 
 
-def run(network=NETWORK, *, record="all", labels=True):
+def run(network: Network = NETWORK, *, record: Any = "all", labels: bool = True) -> RecordedRun:
     inputs = sample_inputs(network, SAMPLES)
     result = ReferenceEngine(network).run(
         inputs, np.arange(SAMPLES) % 2 if labels else None, record=record
@@ -36,7 +39,7 @@ def run(network=NETWORK, *, record="all", labels=True):
     return recorded_run(result, network, "some data")
 
 
-def assert_same(got, expected, *, but=()):
+def assert_same(got: RecordedRun, expected: RecordedRun, *, but: tuple[str, ...] = ()) -> None:
     for field in dataclasses.fields(got):
         if field.name not in ("records", "predictions", "labels", *but):
             assert getattr(got, field.name) == getattr(expected, field.name)
@@ -154,7 +157,7 @@ def test_a_file_without_a_header(suffix, tmp_path):
         load_recording(path)
 
 
-def edited(path, header=None, arrays=None):
+def edited(path: Path, header: Any = None, arrays: Any = None) -> None:
     """Write a file anew with parts of its header or its arrays replaced; None takes one away."""
     with safe_open(path, framework="np") as file:
         old = json.loads(file.metadata()[FORMAT])
