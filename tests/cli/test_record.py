@@ -74,7 +74,7 @@ def test_what_is_read_is_not_written(source, refused, files):
 
 
 def test_more_than_fits_into_memory(refused, files, tmp_path, monkeypatch):
-    monkeypatch.setattr("trispike.runtime.recording.available_memory", lambda: 100)
+    monkeypatch.setattr("trispike.runtime.recording.available_memory", lambda: 125)
     monkeypatch.setattr("trispike.cli.simulate.run_engine", None)  # nothing runs
     options = ("--record", "first", "--record-to", tmp_path / "run.npz")
     message = refused(*simulate(files, *options), **KIND)

@@ -278,17 +278,17 @@ def test_the_size_is_that_of_the_arrays():
 def test_a_recording_larger_than_memory_is_refused_with_its_size():
     wanted = wanted_traces(NETWORK, ["first:s,v"])
     size = recording_bytes(NETWORK, wanted, 1)
-    check_size(NETWORK, wanted, 10, available=10 * size)
+    check_size(NETWORK, wanted, 10, limit=10 * size)
     neurons, steps = NETWORK.populations["first"].size, NETWORK.steps
     text = (
         rf"got 10 samples x {steps} steps x \({neurons} neurons x 1 byte \(s\) \+ {neurons} states"
-        r" x 8 bytes \(i, c, v\)\) = .* MB; expected at most the .*\(--samples 9\)"
+        r" x 8 bytes \(i, c, v\)\) = .* MB; expected at most .* are free.*\(--samples 9\)"
     )
     with pytest.raises(InvalidSettingError, match=text):
-        check_size(NETWORK, wanted, 10, available=10 * size - 1)
+        check_size(NETWORK, wanted, 10, limit=10 * size - 1)
     with pytest.raises(InvalidSettingError, match="Record fewer populations or fewer traces"):
-        check_size(NETWORK, wanted, 1, available=size - 1)
-    check_size(NETWORK, {}, 10**9, available=0)
+        check_size(NETWORK, wanted, 1, limit=size - 1)
+    check_size(NETWORK, {}, 10**9, limit=0)
 
 
 def test_the_free_memory_is_a_plausible_number():

@@ -271,7 +271,7 @@ def check_size(
     wanted: Mapping[str, Collection[str]],
     samples: int,
     *,
-    available: int | None = None,
+    limit: int | None = None,
 ) -> None:
     """Refuse a recording that does not fit into memory.
 
@@ -279,24 +279,25 @@ def check_size(
         network: What is to run.
         wanted: Population name to traces.
         samples: N.
-        available: Bytes; by default what the machine has left.
+        limit: Bytes; by default four fifths of what is free, since the run needs some, too.
 
     Raises:
         InvalidSettingError: Too large.
     """
     size = recording_bytes(network, wanted, samples)
-    available = available_memory() if available is None else available
-    if size <= available:
+    free = available_memory()
+    limit = free * 4 // 5 if limit is None else limit
+    if size <= limit:
         return
     spikes, states = _values_per_step(network, wanted)
     values = [f"{spikes:,} neurons x {_SPIKE_BYTES} byte (s)"] if spikes else []
     values += [f"{states:,} states x {_STATE_BYTES} bytes (i, c, v)"] if states else []
-    fit = available * samples // size
+    fit = limit * samples // size
     raise InvalidSettingError(
         "recording",
         got=f"{samples:,} samples x {network.steps:,} steps x ({' + '.join(values)}) = "
         f"{_gigabytes(size)}",
-        expected=f"at most the {_gigabytes(available)} of memory that are free",
+        expected=f"at most {_gigabytes(limit)}; {_gigabytes(free)} of memory are free",
         fix=(f"Take fewer samples (--samples {fit}), " if fit else "Record ")
         + "fewer populations or fewer traces.",
     )
