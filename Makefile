@@ -34,9 +34,9 @@ test-all: $(STAMP)  ## run all tests
 
 # On top of .venv, in an environment of its own, without the dependencies that these tools declare:
 # see the file of requirements.
-interop: $(INTEROP_STAMP)  ## test NIR files with Norse, sinabs, snnTorch and SpikingJelly
+interop: $(INTEROP_STAMP)  ## test against Norse, sinabs, snnTorch, SpikingJelly and SANA-FE
 	@PYTHONPATH=. $(VENV)-interop/bin/python -m pytest tests/export/nir/test_interop.py \
-	    tests/benchmarks/test_eager.py $(PYTEST_ARGS)
+	    tests/benchmarks/test_eager.py tests/targets/sanafe $(PYTEST_ARGS)
 
 check: $(STAMP)  ## lint, formatting, types, import rules; changes nothing
 	$(BIN)/ruff check

@@ -30,6 +30,7 @@ OPTIONAL_PACKAGES = [
     "PIL",
     "pyarrow",
     "ray",
+    "sanafe",
     "sklearn",
     "torch",
 ]
@@ -85,7 +86,8 @@ def test_requirements_are_pinned_to_a_version_they_accept(extra):
 
 def test_all_means_every_extra_but_the_developers():
     (requirement,) = map(Requirement, EXTRAS["all"])
-    assert requirement.extras == set(EXTRAS) - {"all", "dev"}
+    foreign = {"sanafe"}  # under another licence: nobody gets it who did not ask for it
+    assert requirement.extras == set(EXTRAS) - {"all", "dev"} - foreign
 
 
 def test_make_help_lists_every_target():

@@ -10,7 +10,7 @@ from trispike.targets.sanafe.cost import Cost, Term, busiest_core, price
 from trispike.targets.sanafe.description import ARCHITECTURE, NETWORK, write_description
 from trispike.targets.sanafe.places import cores_of
 from trispike.targets.sanafe.prices import Prices, load_prices
-from trispike.targets.sanafe.replay import Replay, replay
+from trispike.targets.sanafe.replaying import Replay, replay
 from trispike.targets.sanafe.simulator import Simulation, sanafe_version, simulate
 
 __all__ = [

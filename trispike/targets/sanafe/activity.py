@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trispike.targets.sanafe.prices import SYNAPSES, Mesh
-from trispike.targets.sanafe.replay import Group, Integers, Replay
+from trispike.targets.sanafe.replaying import Group, Integers, Replay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

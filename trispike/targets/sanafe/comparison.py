@@ -8,7 +8,7 @@ from typing import Any
 from trispike.targets.sanafe.activity import Activity
 from trispike.targets.sanafe.cost import Cost
 from trispike.targets.sanafe.prices import SYNAPSES
-from trispike.targets.sanafe.replay import Replay
+from trispike.targets.sanafe.replaying import Replay
 from trispike.targets.sanafe.simulator import Simulation
 
 TOLERANCE = 1e-9

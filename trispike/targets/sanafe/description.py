@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from trispike.targets.sanafe.prices import SYNAPSES, Prices
-from trispike.targets.sanafe.replay import Group, Integers, Replay
+from trispike.targets.sanafe.replaying import Group, Integers, Replay
 
 ARCHITECTURE, NETWORK = "arch.yaml", "network.yaml"
 """Names of the files."""

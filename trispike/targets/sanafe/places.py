@@ -8,7 +8,7 @@ from trispike.errors import UnsupportedError
 from trispike.network import Network
 from trispike.targets.loihi.placement import Placement
 from trispike.targets.sanafe.prices import Mesh
-from trispike.targets.sanafe.replay import Integers
+from trispike.targets.sanafe.replaying import Integers
 
 CHIP = "loihi1"
 """The one chip that SANA-FE has prices for."""
