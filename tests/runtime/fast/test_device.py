@@ -12,7 +12,7 @@ from tests.networks import (
     too_fast_loop,
 )
 from trispike.errors import InvalidSettingError, SaturationError, UnsupportedError
-from trispike.network import Connection, Dense, Input, IntegerNetwork, Readout
+from trispike.network import Connection, Dense, Input, IntegerNetwork, Network, Readout
 from trispike.runtime.reference import ReferenceEngine
 
 pytest.importorskip("torch", reason="torch is not installed")
@@ -23,7 +23,7 @@ from trispike.runtime.fast import FastEngine
 ALL = {**CASES, "too_fast_loop": too_fast_loop}
 
 
-def assert_equals_reference(network, samples=3):
+def assert_equals_reference(network: Network, samples: int = 3) -> None:
     x = sample_inputs(network, samples)
     expected = ReferenceEngine(network).run(x, record="all")
     got = FastEngine(network, device="cpu").run(x, record="all")

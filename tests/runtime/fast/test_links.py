@@ -18,7 +18,7 @@ from tests.runtime.equality import assert_equal
 from trispike.network import Conv2d, Dense, Identity, IntegerNetwork, Network, SumPool
 from trispike.runtime.fast import FastEngine, links
 from trispike.runtime.fast.links import Link, Signal
-from trispike.runtime.fast.operators import EventRunner
+from trispike.runtime.fast.operators import EventRunner, Int8Runner
 from trispike.runtime.fast.workers import Workers
 from trispike.runtime.reference import ReferenceEngine
 
@@ -274,3 +274,23 @@ def test_connections_that_never_run_by_events():
     assert not link_of(network, "input->a")._events
     wide = [replace(c, exponent=16) for c in network.connections]
     assert not link_of(replace(network, connections=tuple(wide)), "a->b")._events
+
+
+def test_an_int8_convolution_that_fails_is_noticed(monkeypatch, caplog):
+    """Whatever the reason: the engine compares before it trusts."""
+    right = Int8Runner.__call__
+
+    def wrong(self: Int8Runner, values: Any, silence: int) -> Any:
+        result = right(self, values, silence)
+        result.flat[-1] += 1
+        return result
+
+    network = sparse_network({"padding": (1, 1)})
+    x = sparse_inputs(network)
+    monkeypatch.setattr(links, "int8_is_exact", lambda: True)
+    monkeypatch.setattr(Int8Runner, "__call__", wrong)
+    engine = FastEngine(network)
+    assert "connection a->b: int8 convolutions fail here; it runs in float32" in caplog.text
+    carriers = {link.label: link.carrier for link in _links(engine)}
+    assert carriers["a->b"] == carriers["b->readout"] == "float32"
+    assert_equal(engine.run(x), ReferenceEngine(network).run(x))

@@ -23,6 +23,7 @@ from trispike.runtime.fast.operators import (
     EventRunner,
     Int8Runner,
     build_runner,
+    int8_agrees,
     int8_is_exact,
     int8_takes,
 )
@@ -98,6 +99,10 @@ class Link:
         self._coded = self._integer and pooled_limit(network, connection) <= CODE_LIMIT
         self._silence = pooled_limit(network, connection) if self._coded else 0
         self._run = build_runner(connection, shape, self.carrier, 1 << connection.exponent)
+        if isinstance(self._run, Int8Runner) and not int8_agrees(self._run, shape, self._silence):
+            _log.warning("connection %s: int8 convolutions fail here; it runs in float32", label)
+            self.carrier = "float32"
+            self._run = build_runner(connection, shape, "float32", 1 << connection.exponent)
         self._events: EventRunner | None = None
         if isinstance(self._run, Int8Runner) and self._is_ternary(network):
             self._events = EventRunner(self._run.conv, self._run.scale)
