@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from trispike import __version__
+from trispike.cli.check import check
 from trispike.cli.console import INTERRUPTED, Group
 from trispike.cli.convert import convert
 from trispike.cli.demo import demo
@@ -54,6 +55,7 @@ for command in (
     simulate,
     plot,
     estimate,
+    check,
     verify,
     export,
     import_,

@@ -24,6 +24,8 @@ Severity: TypeAlias = Literal["violation", "warning"]
 LAVA_SHIFT = 6
 """Left shift of weights into the state that the chip applies by itself."""
 
+_KINDS = {"synapse_bits": "fan-in", "in_axons": "fan-in", "out_axons": "fan-out"}
+
 _WAYS_OUT = {
     "neurons": "A neuron takes more than a whole core: use another chip.",
     "synapse_bits": "Use fewer weight bits, fewer input channels per layer, or more memory.",
@@ -318,9 +320,9 @@ def _placed(placement: Placement) -> Iterator[Finding]:
         source = chip.limit(LIMIT_FIELDS[misfit.resource])
         yield Finding(
             severity="violation",
-            kind=misfit.resource.replace("_", " "),
+            kind=_KINDS.get(misfit.resource, misfit.resource),
             subject=f"population {misfit.population!r}",
-            value=f"{misfit.needed:,} for one neuron",
+            value=f"{misfit.needed:,} {misfit.resource.replace('_', ' ')} for one neuron",
             limit=f"{misfit.limit:,} per core",
             source=source.citation,
             confidence=source.confidence,

@@ -300,9 +300,8 @@ class Demand:
 
 def demand(network: IntegerNetwork, chip: Chip) -> Demand:
     """What a network asks of a chip."""
-    grids = {name: _grid(network, name) for name in network.populations}
     readout = network.readout
-    grids[readout.name] = (readout.classes, 1, 1)
+    grids = _grids(network)
     loads = {name: _load(network, name, grids[name]) for name in network.order}
     loads[readout.name] = Load(
         name=readout.name,
@@ -310,7 +309,6 @@ def demand(network: IntegerNetwork, chip: Chip) -> Demand:
         codes=np.zeros(grids[readout.name], np.int64),
         signed=False,
     )
-    grids[network.input.name] = _three(network.input.shape)
     waits = delays(network)
     pair = chip.signed_spikes.value == "pair"
     links, axes = [], _Axes()
@@ -339,6 +337,22 @@ def delays(network: IntegerNetwork) -> dict[str, tuple[int, ...]]:
 
 def _three(shape: tuple[int, ...]) -> Grid:
     return (shape[0], 1, 1) if len(shape) == 1 else (shape[0], shape[1], shape[2])
+
+
+def _grids(network: IntegerNetwork) -> dict[str, Grid]:
+    """(channels, rows, columns) of the input, the populations and the readout."""
+    grids = {name: _grid(network, name) for name in network.populations}
+    grids[network.input.name] = _three(network.input.shape)
+    grids[network.readout.name] = (network.readout.classes, 1, 1)
+    changed = True
+    while changed:  # what one connection adds up is seen in one grid
+        changed = False
+        for connection in network.all_connections:
+            if len({grids[name] for name in connection.sources}) > 1:
+                shape = network.source_shape(connection)
+                grids.update(dict.fromkeys(connection.sources, _three(shape)))
+                changed = True
+    return grids
 
 
 def _grid(network: IntegerNetwork, name: str) -> Grid:
