@@ -11,9 +11,15 @@ from typing import Any
 import pytest
 
 from tests.cli.test_app import COMMANDS
+from trispike.cli import export_sanafe
 from trispike.export import Mismatch
+from trispike.network import load
 from trispike.runtime import ReferenceEngine, Result, engines
 from trispike.runtime.data import Data, load_data
+from trispike.targets.loihi.files import save_placement
+from trispike.targets.loihi.hardware import load_chip
+from trispike.targets.loihi.placement import place
+from trispike.targets.sanafe import Simulation
 
 PAGE = (Path(__file__).parents[2] / "docs" / "json.md").read_text(encoding="utf-8")
 ROW = re.compile(r"^\| `([^`]+)` \| ([a-z ]+) \|[^|]*\|[^|]*\|$", re.MULTILINE)
@@ -151,11 +157,24 @@ def test_verify(run, files, tmp_path, monkeypatch):
     )
 
 
-def test_export_and_import(run, files, tmp_path):
+def test_export_and_import(run, files, tmp_path, monkeypatch):
     pytest.importorskip("nir", reason="NIR is not installed")
     exchanged, back = tmp_path / "net.nir", tmp_path / "net.safetensors"
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     command = ("export", files.float_network, "--json", "--format")
+    save_placement(place(load(files.vectors), load_chip("loihi1")), tmp_path / "placement")
+    sanafe = (
+        *("export", files.vectors, "--json", "--format", "sanafe", "--input", "omit"),
+        *("--placement", tmp_path / "placement", "--data", files.vectors_data, "-o"),
+    )
+    folders = {"alone": (), "compared": ("--compare",)}
+    zero = dict.fromkeys(("synapse", "dendrite", "soma", "network", "total"), 0.0)
+    simulation = Simulation(
+        version="0", categories=zero, reads=0, messages=0, fires=0, hops=0,
+        seconds={"simple": 0.0, "detailed": 0.0},
+    )  # fmt: skip
+    monkeypatch.setattr(export_sanafe, "simulate", lambda *_: simulation)
+    monkeypatch.setattr(export_sanafe, "sanafe_version", lambda: "0")
     check(
         "trispike export",
         run(*command, "nir", "-o", exchanged).json,
@@ -164,6 +183,7 @@ def test_export_and_import(run, files, tmp_path):
             *("--allow-lossy", "--data", files.data, "--samples", 2),
         ).json,
         run(*command, "onnx", "-o", tmp_path / "net.onnx").json,
+        *(run(*sanafe, tmp_path / name, *more).json for name, more in folders.items()),
     )
     check("trispike import", run("import", exchanged, "-o", back, "--json").json)
 

@@ -58,6 +58,7 @@ REQUIREMENTS = (
     Requirement("onnxruntime", "engine onnx", "pip install 'trispike[onnx]'"),
     Requirement("nir", "import, export --format nir, engine nir", "pip install 'trispike[nir]'"),
     Requirement("ray", "engine ray", "pip install 'trispike[ray]'"),
+    Requirement("sanafe", "export --format sanafe --compare", "pip install 'trispike[sanafe]'"),
     Requirement("matplotlib", "plot", "pip install 'trispike[plot]'"),
     Requirement("scikit-learn", "the digits data set, demo", "pip install scikit-learn"),
     Requirement("pillow", "fetching cifar10", "pip install 'trispike[data]'"),
