@@ -21,19 +21,22 @@ import torch
 from torch import Tensor
 
 from examples.training import Recipe, mirrored, report, shifted, train
-from trispike.nn import build_model, save_checkpoint
+from trispike.nn import build_model, load_checkpoint, save_checkpoint
 from trispike.runtime.data import load_data
 
 ARCHITECTURE = "ctsn-vgg6"
 STEPS = 4
 RECIPE = Recipe(epochs=13, warmup_epochs=5)
+TUNING = Recipe(epochs=3, learning_rate=1.5e-3, batch=200)
+"""To go on from a trained network: images are no longer moved."""
 
 
 def main() -> None:
     """Train, report, save."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--output", type=Path, default=Path("out/ctsn_fashion_mnist.pth"))
-    parser.add_argument("--epochs", type=int, default=RECIPE.epochs)
+    parser.add_argument("--start", type=Path, help="go on from this network, at a lower rate")
+    parser.add_argument("--epochs", type=int)
     parser.add_argument("--seed", type=int, default=RECIPE.seed)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--fast", action="store_true", help="bfloat16 and torch.compile")
@@ -41,14 +44,18 @@ def main() -> None:
 
     torch.set_num_threads(arguments.threads)
     train_data, test_data = (load_data(f"fashion-mnist:{part}") for part in ("train", "test"))
-    model = build_model(ARCHITECTURE, steps=STEPS, form="static")
+    if arguments.start:
+        model, recipe = load_checkpoint(arguments.start, ARCHITECTURE, steps=STEPS), TUNING
+    else:
+        model, recipe = build_model(ARCHITECTURE, steps=STEPS, form="static"), RECIPE
     train(
         model,
         (train_data, test_data),
-        dataclasses.replace(RECIPE, epochs=arguments.epochs, seed=arguments.seed),
-        augmented,
+        dataclasses.replace(recipe, epochs=arguments.epochs or recipe.epochs, seed=arguments.seed),
+        mirrored if arguments.start else augmented,
         checkpoint=arguments.output.with_suffix(".checkpoint"),
         fast=arguments.fast,
+        fresh=arguments.start is None,
     )
     report(model, torch.from_numpy(test_data.x[:1000]))
     arguments.output.parent.mkdir(parents=True, exist_ok=True)

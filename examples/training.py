@@ -59,11 +59,12 @@ def train(
     checkpoint: Path,
     device: str = "cpu",
     fast: bool = False,
+    fresh: bool = True,
 ) -> None:
     """Train a model in place, reporting every epoch.
 
     Args:
-        model: Fresh.
+        model: To train.
         data: Images to learn from, and held-out ones to report the accuracy of.
         recipe: How.
         augment: Applied to every batch.
@@ -72,17 +73,15 @@ def train(
         device: Where to train.
         fast: Convolutions in bfloat16 and neurons through ``torch.compile``. About twice as fast
             on a processor with AVX512-BF16; needs a C++ compiler.
+        fresh: Whether the weights are still the initial ones, of which the recipe rescales some.
     """
     torch.manual_seed(recipe.seed)
     steps = model.steps
     (images, labels), (test_images, test_labels) = (
         (torch.from_numpy(part.x), torch.from_numpy(part.y)) for part in data
     )
-    for module in model.modules():
-        if isinstance(module, (nn.BatchNorm2d, nn.BatchNorm3d)):
-            nn.init.constant_(module.weight, recipe.initial_norm)
-        elif isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=recipe.initial_readout)
+    if fresh:
+        rescale(model, recipe)
     if fast:
         compile_neurons(model)
     model.to(device, memory_format=torch.channels_last)
@@ -125,6 +124,15 @@ def train(
         keep(parts, recipe, checkpoint, epoch, seconds)
     model.to("cpu", memory_format=torch.contiguous_format)
     checkpoint.unlink(missing_ok=True)
+
+
+def rescale(model: nn.Module, recipe: Recipe) -> None:
+    """Initial scales as the recipe says."""
+    for module in model.modules():
+        if isinstance(module, (nn.BatchNorm2d, nn.BatchNorm3d)):
+            nn.init.constant_(module.weight, recipe.initial_norm)
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=recipe.initial_readout)
 
 
 def autocast(device: str, enabled: bool) -> torch.autocast:
