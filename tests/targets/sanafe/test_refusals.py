@@ -118,7 +118,9 @@ def test_placements(tmp_path):
             cores_of(changed(placed, **changes), network, MESH)
 
     refuse("got a placement on Loihi 2; expected Loihi 1", chip=load_chip("loihi2"))
-    refuse("got 2 chips; expected one chip", cores=(changed(placed.cores[0], chip=1),))
+    refuse(
+        "got 2 chips; expected one chip", cores=(placed.cores[0], changed(placed.cores[0], chip=1))
+    )
     rows = placed.chip.mesh_rows.model_copy(update={"value": 8})
     other = placed.chip.model_copy(update={"mesh_rows": rows})
     refuse("got a mesh with 8 rows and 4 cores per router", chip=other)

@@ -30,9 +30,10 @@ def cores_of(placement: Placement, network: Network, mesh: Mesh) -> dict[str, In
         raise _refused(f"a placement on {chip.name}", "Loihi 1, the one that SANA-FE has prices of")
     if placement.misfits:
         raise _refused("populations that do not fit", "a place for every neuron")
-    if placement.chips > 1:
+    chips = {core.chip for core in placement.cores}
+    if len(chips) > 1:
         raise _refused(
-            f"{placement.chips} chips", "one chip: SANA-FE has no price for a link between chips"
+            f"{len(chips)} chips", "one chip: SANA-FE has no price for a link between chips"
         )
     shape = (chip.mesh_rows.value, chip.cores_per_router.value)
     if shape != (mesh.rows, mesh.cores_per_tile):
