@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -155,15 +156,28 @@ def _merge(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
+_GEOMETRIES: WeakKeyDictionary[Network, tuple[dict[str, Counts], dict[str, int]]] = (
+    WeakKeyDictionary()
+)
+
+
+def _geometry(network: Network) -> tuple[dict[str, Counts], dict[str, int]]:
+    """Fan-out and dense multiply-accumulates by connection label, computed once per network."""
+    if network not in _GEOMETRIES:
+        shapes = {label: network.source_shape(c) for label, c in network.labelled()}
+        _GEOMETRIES[network] = (
+            {label: fan_out(c, shapes[label]) for label, c in network.labelled()},
+            {label: dense_macs(c, shapes[label]) for label, c in network.labelled()},
+        )
+    return _GEOMETRIES[network]
+
+
 class LedgerCounter:
     """Adds up the counts of a network while it runs."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
-        self._fan_out = {
-            label: fan_out(connection, network.source_shape(connection))
-            for label, connection in network.labelled()
-        }
+        self._fan_out, self._dense_macs = _geometry(network)
         self._samples = 0
 
         def zeros(names: tuple[str, ...]) -> dict[str, Counts]:
@@ -268,7 +282,7 @@ class LedgerCounter:
             connections={
                 label: ConnectionCounts(
                     synapses=int(self._fan_out[label].sum()),
-                    dense_macs=dense_macs(c, network.source_shape(c)),
+                    dense_macs=self._dense_macs[label],
                     dense_operations=every_step(int(self._fan_out[label].sum()) * len(c.sources)),
                     **{key: value.copy() for key, value in self._connections[label].items()},
                 )
