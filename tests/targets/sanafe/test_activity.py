@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace as changed
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,22 @@ from trispike.network import (
     Connection,
     Dense,
     FloatNetwork,
+    Identity,
     Input,
+    IntegerNetwork,
     Network,
     Neuron,
     Population,
     Readout,
 )
 from trispike.runtime import ReferenceEngine
+from trispike.targets.loihi.hardware import load_chip
+from trispike.targets.loihi.placement import place
+from trispike.targets.loihi.traffic import traffic
 from trispike.targets.sanafe import (
     Replay,
     busiest_core,
+    cores_of,
     count,
     load_prices,
     price,
@@ -207,3 +214,37 @@ def test_cores_may_have_any_shape():
     flat = {name: core.reshape(-1) for name, core in cores.items()}
     one, other = (count(replayed(network, cores=c), PRICES.mesh).totals() for c in (cores, flat))
     assert one == other
+
+
+@pytest.mark.parametrize("case", ["pooled_downsample", "groups", "vectors", "parallel_connections"])
+def test_traffic_of_a_placement_is_the_same(case):
+    """Counted there class by class, without a list of synapses; weights of 0 are axons there."""
+    network = _without_zeros(CASES[case]())
+    chip = load_chip("loihi1")
+    few = chip.neurons_per_core.model_copy(update={"value": 5})
+    placed = place(network, chip.model_copy(update={"neurons_per_core": few}))
+    assert len(placed.cores) > 3
+    made = replayed(network, cores=cores_of(placed, network, PRICES.mesh), inputs="omit")
+    totals = count(made, PRICES.mesh).totals()
+    spikes = recorded(network)
+    frames = np.stack([spikes["input"]] * network.steps, axis=1)
+    active = {n: np.count_nonzero(s, axis=0) for n, s in {**spikes, "input": frames}.items()}
+    flow = traffic(network, placed, active, SAMPLES).total
+    assert totals["message_out"] == flow.messages.sum() > 0
+    assert totals["hop_x"] == flow.hops_x.sum()
+    assert totals["hop_y"] == flow.hops_y.sum() > 0
+
+
+def _without_zeros(network: IntegerNetwork) -> IntegerNetwork:
+    def filled(c: Connection) -> Connection:
+        field = "scale" if isinstance(c.operator, Identity) else "weight"
+        weight = np.where(c.operator.weight == 0, 1, np.abs(c.operator.weight)).astype(np.int8)
+        return changed(c, operator=changed(c.operator, **{field: weight}))
+
+    return changed(
+        network,
+        connections=tuple(map(filled, network.connections)),
+        readout=changed(
+            network.readout, connections=tuple(map(filled, network.readout.connections))
+        ),
+    )
