@@ -216,12 +216,15 @@ def test_cores_may_have_any_shape():
     assert one == other
 
 
-@pytest.mark.parametrize("case", ["pooled_downsample", "groups", "vectors", "parallel_connections"])
-def test_traffic_of_a_placement_is_the_same(case):
+@pytest.mark.parametrize(
+    ("case", "per_core"),
+    [("pooled_downsample", 13), ("groups", 13), ("vectors", 5), ("parallel_connections", 13)],
+)
+def test_traffic_of_a_placement_is_the_same(case, per_core):
     """Counted there class by class, without a list of synapses; weights of 0 are axons there."""
     network = _without_zeros(CASES[case]())
     chip = load_chip("loihi1")
-    few = chip.neurons_per_core.model_copy(update={"value": 5})
+    few = chip.neurons_per_core.model_copy(update={"value": per_core})
     placed = place(network, chip.model_copy(update={"neurons_per_core": few}))
     assert len(placed.cores) > 3
     made = replayed(network, cores=cores_of(placed, network, PRICES.mesh), inputs="omit")
