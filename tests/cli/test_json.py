@@ -133,6 +133,12 @@ def test_estimate(run, files):
     check("trispike estimate", run(*command).json, run(*command, *assume).json)
 
 
+def test_check(run, files):
+    start = ("check", files.integer_network, "--json", "--target")
+    more = ("--data", files.data, "--samples", "2")
+    check("trispike check", run(*start, "loihi1", *more).json, run(*start, "loihi2").json)
+
+
 def test_verify(run, files, tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     model = tmp_path / "net.onnx"

@@ -101,13 +101,13 @@ def check(
 ) -> None:
     """Check a network against a chip's limits, and place it; exit code 1 if it does not fit."""
     chip = load_chip(target, dict(_setting(text) for text in settings or []))
-    chosen = None if board is None else _board(board, chip)
+    chosen, wanted = None if board is None else _board(board, chip), _strategy(strategy)
     for path in filter(None, (output, picture)):
         checked_output(path, network)
     loaded = load(network)
     findings = check_network(loaded, chip)  # refuses float networks
     assert isinstance(loaded, IntegerNetwork)
-    placement = try_to_place(loaded, chip, board=chosen, strategy=_strategy(strategy))
+    placement = try_to_place(loaded, chip, board=chosen, strategy=wanted)
     findings = check_network(loaded, chip, placement)
     flows = None if data is None else _traffic(loaded, placement, data, samples)
     if output is not None:

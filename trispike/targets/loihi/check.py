@@ -202,7 +202,8 @@ class _Checks:
                 "state width", subject, f"{neuron.state_bits} bits", "state_bits",
                 f"Quantize again: --state-bits {bits}.", limit=f"{bits} bits",
             )  # fmt: skip
-        bound, limit = self._bound(name, neuron), state_limit(bits)
+        bound = self._bound(name, neuron)
+        limit = state_limit(min(bits, neuron.state_bits))
         if bound > limit:
             yield self._finding(
                 "headroom", subject, f"states up to {bound:,}", "state_bits",

@@ -15,6 +15,8 @@ from trispike.targets.loihi.traffic import Traffic
 
 MARGIN, HEADER, PANEL_GAP, TITLE = 24, 64, 40, 30
 LEGEND = 46
+NARROWEST = 360
+"""Width of a panel, for its title."""
 MOST_CHIPS = 64
 """Chips that are drawn core by core; of more, the others are counted."""
 
@@ -100,9 +102,10 @@ def draw_placement(placement: Placement, traffic: Traffic | None = None) -> str:
     names = _titles(placement)
     least = round(7 * max(map(len, names)))
     beside = len(panels) > 1 and geometry.width <= 560
-    step_x = max(geometry.width, 250) + PANEL_GAP if beside else 0
+    panel = max(geometry.width, NARROWEST)
+    step_x = panel + PANEL_GAP if beside else 0
     step_y = 0 if beside else geometry.height + TITLE + LEGEND + 16
-    width = 2 * MARGIN + max(max(geometry.width, 250) + step_x * (len(panels) - 1), least)
+    width = 2 * MARGIN + max(panel + step_x * (len(panels) - 1), least)
     height = 2 * MARGIN + HEADER + geometry.height + TITLE + LEGEND + step_y * (len(panels) - 1)
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
@@ -116,9 +119,9 @@ def draw_placement(placement: Placement, traffic: Traffic | None = None) -> str:
         _text("title", MARGIN, MARGIN + 16, names[0]),
         _text("facts", MARGIN, MARGIN + 38, names[1]),
     ]
-    for n, panel in enumerate(panels):
+    for n, shown in enumerate(panels):
         parts += _panel(
-            placement, panel, geometry, MARGIN + n * step_x, MARGIN + HEADER + n * step_y
+            placement, shown, geometry, MARGIN + n * step_x, MARGIN + HEADER + n * step_y
         )
     return "\n".join([*parts, "</svg>", ""])
 
@@ -212,8 +215,8 @@ def _panel(
     parts = [_text("panel", left, top + 14, panel.title)]
     top += TITLE
     used = {(core.chip, core.core): n for n, core in enumerate(placement.cores)}
-    for chip in range(geometry.chips):
-        row, column = divmod(chip, geometry.columns)
+    for n, chip in enumerate(sorted({core.chip for core in placement.cores})[: geometry.chips]):
+        row, column = divmod(n, geometry.columns)
         x, y = left + column * geometry.chip_width, top + row * geometry.chip_height
         parts += _chip(placement, panel, geometry, used, chip, x, y)
     parts += _legend(panel, left, top + geometry.height + 4)

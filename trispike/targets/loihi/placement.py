@@ -103,7 +103,7 @@ class Placement:
     @property
     def chips(self) -> int:
         """Chips that are used."""
-        return 1 + max((core.chip for core in self.cores), default=-1)
+        return len({core.chip for core in self.cores})
 
     @property
     def chips_available(self) -> int | None:

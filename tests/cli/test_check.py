@@ -1,0 +1,107 @@
+"""trispike check: tables, files, exit codes."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+
+import pytest
+
+import trispike
+from trispike.targets.loihi.files import load_placement
+from trispike.targets.loihi.hardware import load_chip
+from trispike.targets.loihi.placement import place
+
+
+def test_what_fits(run, files):
+    outcome = run("check", files.integer_network, "--target", "loihi2")
+    assert (outcome.code, outcome.err) == (0, "")
+    network = trispike.load(files.integer_network)
+    for name in (*network.populations, "readout"):
+        assert f"\n{name} " in outcome.out
+    for word in ("Oheo Gulch", "Kapoho Point", "Hala Point", "weights of 4 bits", "chip Loihi 1",
+                 "loihi2:flexible"):  # fmt: skip
+        assert word in outcome.out
+    assert "The network fits on oheo-gulch (Loihi 2): " in outcome.out
+    assert "in axons per core: 4,096 (assumed: not public)" in outcome.out
+    assert "violation" not in outcome.out.split("The network fits")[0]
+
+
+def test_what_does_not_fit_is_all_listed(run, files):
+    outcome = run("check", files.integer_network, "--target", "loihi1")
+    assert (outcome.code, outcome.err) == (1, "")
+    for word in ("violation: payload", "violation: neuron", "way out: ", "warning: signed spikes",
+                 "does not fit"):  # fmt: skip
+        assert word in outcome.out
+    facts = run("check", files.integer_network, "--target", "loihi1", "--json")
+    assert facts.code == 1
+    assert facts.json["fits"] is False
+    assert {v["kind"] for v in facts.json["violations"]} >= {"payload", "neuron"}
+
+
+def test_a_board_that_is_too_small(run, files):
+    small = ("--set", "neurons_per_core=1", "--board", "oheo-gulch")
+    outcome = run("check", files.integer_network, "--target", "loihi2", *small, "--json")
+    (violation,) = outcome.json["violations"]
+    assert outcome.code == 1
+    assert violation["kind"] == "board"
+    assert violation["fix"] == "Hala Point has 1,152 chips."
+
+
+def test_files_and_traffic(run, files, tmp_path):
+    placement, picture = tmp_path / "p.json", tmp_path / "p.svg"
+    outcome = run(
+        "check", files.integer_network, "--target", "loihi2", "--strategy", "low-traffic",
+        "--set", "neurons_per_core=64", "--data", files.data, "--samples", "3",
+        "-o", placement, "--picture", picture,
+    )  # fmt: skip
+    assert outcome.code == 0
+    assert f"wrote {placement}\nwrote {picture}\n" in outcome.out
+    assert "\nall populations " in outcome.out
+    network = trispike.load(files.integer_network)
+    chip = load_chip("loihi2", {"neurons_per_core": "64"})
+    written = load_placement(placement, network)
+    assert written.cores == place(network, chip, strategy="low-traffic").cores
+    assert "Traffic" in ET.tostring(ET.parse(picture).getroot(), encoding="unicode")
+
+
+def test_messages_are_those_of_the_spikes(run, files):
+    """All on one core: a message per spike, for each connection; none of them travels."""
+    command = ("check", files.integer_network, "--target", "loihi2", "--data", files.data, "--json")
+    facts = run(*command, "--samples", "5").json
+    assert facts["cores"] == 1
+    simulated = run(
+        "simulate", files.integer_network, "--data", files.data, "--samples", "5", "--json"
+    ).json
+    assert sum(facts["traffic"]["total"]["messages"]) == simulated["ledger"]["spikes"]
+    assert sum(facts["traffic"]["total"]["hops_x"]) == 0
+    assert facts["traffic"]["samples"] == 5
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (("--target", "loihi3"), "hardware profile: got 'loihi3'; expected one of loihi1, loihi2"),
+        (("--target", "loihi2", "--board", "big"), "board: got 'big'"),
+        (("--target", "loihi2", "--board", "nahuku"), "--board: got nahuku, a board of loihi1"),
+        (("--target", "loihi2", "--strategy", "fast"), "--strategy: got 'fast'; expected compact"),
+        (("--target", "loihi2", "--set", "memory"), "--set: got 'memory'; expected KEY=VALUE"),
+        (("--target", "loihi2", "--set", "memory=1"), "setting 'memory': got an unknown field"),
+        (("--target", "loihi2", "--set", "in_axons=-1"), "in_axons.value: Input should be greater"),
+        (("--target", "loihi2", "--picture", "/no/such/p.svg"), "a folder that does not exist"),
+    ],
+)
+def test_wrong_use(options, text, refused, files):
+    message = refused("check", files.integer_network, *options, kind="InvalidSettingError", code=2)
+    assert text in message
+
+
+def test_bad_profiles_and_networks(refused, files, tmp_path):
+    content = load_chip("loihi1").model_dump()
+    del content["in_axons"]["citation"]
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    start = ("check", files.integer_network, "--target", path)
+    assert "in_axons.citation: Field required" in refused(*start, kind="FileFormatError")
+    start = ("check", files.float_network, "--target", "loihi2")
+    assert "expected an integer network" in refused(*start, kind="UnsupportedError")
