@@ -14,7 +14,7 @@ def test_counts_are_those_of_the_records(case, monkeypatch):
     engine = ReferenceEngine(network)
     records = engine.run(x, record="all").records
     monkeypatch.setattr(activity, "RECORDED_BYTES", 1)
-    done = []
+    done: list[int] = []
     found = activity.spike_counts(engine, x, progress=done.append)
     assert done == [1] * 7
     for name in network.populations:
