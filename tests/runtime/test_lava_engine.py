@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.networks import CASES, random_network, sample_inputs, saturation, too_fast_loop, vectors
+from tests.runtime.equality import assert_equal
 from trispike.errors import (
     EngineTimeoutError,
     InvalidDataError,
@@ -21,28 +22,11 @@ from trispike.network import (
     Population,
     Readout,
 )
-from trispike.runtime import Result, lava_engine
+from trispike.runtime import lava_engine
 from trispike.runtime.lava_engine import LavaEngine
 from trispike.runtime.reference import ReferenceEngine
 
 pytest.importorskip("lava", reason="Lava is not installed")
-
-
-def assert_equal(lava: Result, reference: Result) -> None:
-    """Everything that a result holds, except time and name."""
-    assert lava.ledger.differences(reference.ledger) == []
-    for name in ("step_logits", "logits", "predictions"):
-        np.testing.assert_array_equal(getattr(lava, name), getattr(reference, name), name)
-        assert getattr(lava, name).dtype == getattr(reference, name).dtype
-    assert lava.scale == reference.scale
-    assert {n: set(r) for n, r in lava.records.items()} == {
-        n: set(r) for n, r in reference.records.items()
-    }
-    for name, traces in reference.records.items():
-        for trace, expected in traces.items():
-            got = lava.records[name][trace]
-            np.testing.assert_array_equal(got, expected, f"{name}.{trace}")
-            assert got.dtype == expected.dtype
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -80,6 +64,30 @@ def test_several_runs_of_the_chip(monkeypatch):
     size = lava_engine._bytes_per_sample(network, dict.fromkeys(network.populations, "sicv"))
     monkeypatch.setattr(lava_engine, "MEMORY_BYTES", 7 * size)
     assert_equal(LavaEngine(network, timeout=60).run(inputs, record="all"), reference)
+
+
+@pytest.mark.slow
+def test_resnet19_at_full_width():
+    """64 samples, all of them equal to the fast engine, and the first ones to the reference."""
+    torch = pytest.importorskip("torch")
+    fast = pytest.importorskip("trispike.runtime.fast", reason="numba is not installed")
+    from trispike.export import trace
+    from trispike.nn import build_model, randomize
+    from trispike.quantize import quantize
+
+    torch.manual_seed(0)
+    model = build_model("ctsn-resnet19", steps=4)
+    randomize(model)
+    data = np.random.default_rng(0).normal(size=(64, 3, 32, 32)).astype(np.float32)
+    network = quantize(trace(model.eval(), (3, 32, 32), steps=4).network, data[:2]).network
+    finished: list[int] = []
+    result = LavaEngine(network, timeout=280).run(data, progress=finished.append)
+    assert_equal(result, fast.FastEngine(network).run(data))
+    first = ReferenceEngine(network).run(data[:2])
+    np.testing.assert_array_equal(result.step_logits[:2], first.step_logits)
+    assert sum(finished) == 64
+    assert len(finished) > 10  # it is told while they stream, not at the end
+    assert min(result.ledger.firing_rate(name) for name in network.populations) > 0.01
 
 
 def test_records_what_was_asked_for():

@@ -233,8 +233,8 @@ class LavaRun:
                 self._runtime.build()
             waiting = {actor.label for actor in self._runtime.actors}
             while waiting:
-                waiting -= self._watch()
                 self._check_time(deadline, "start " + ", ".join(sorted(waiting)))
+                waiting -= self._watch()
         except BaseException:
             self.close()
             raise

@@ -11,8 +11,14 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from trispike.errors import EngineTimeoutError, SaturationError, UnsupportedError
+from trispike.errors import (
+    EngineTimeoutError,
+    InvalidDataError,
+    SaturationError,
+    UnsupportedError,
+)
 from trispike.network import IntegerNetwork
+from trispike.network.network import PAYLOAD_LIMIT
 from trispike.targets.lava.imports import Loihi2SimCfg
 from trispike.targets.lava.processes.pipeline import (
     InputProcess,
@@ -146,11 +152,13 @@ class LavaSession:
             progress: Called with the number of samples finished since the last call.
 
         Raises:
+            InvalidDataError: Too many samples, another shape, or values that are no graded spikes.
             EngineError: A process failed.
             EngineTimeoutError: Over the limit, or nothing has moved for two minutes.
             SaturationError: A state left its range, in strict mode.
         """
         assert self._run is not None, "a session is used as a context manager"
+        self._check_inputs(inputs)
         samples = len(inputs)
         self._input.data[:samples] = inputs
         for program in self._populations.values():
@@ -190,6 +198,26 @@ class LavaSession:
         steps = self._clock.finished()
         since = min(steps.values()) - self._clock.start - max(self.schedule.depth.values())
         return min(max(0, since // self.network.steps), samples), sum(steps.values())
+
+    def _check_inputs(self, inputs: Array) -> None:
+        """Refuse what would not fit the shared memory, where NumPy would wrap around."""
+        expected = self._input.data.shape
+        if inputs.shape[1:] != expected[1:] or len(inputs) > expected[0]:
+            raise InvalidDataError(
+                "Lava session",
+                got=f"inputs of shape {inputs.shape}",
+                expected=f"at most {expected[0]} samples of shape {expected[1:]}",
+                fix="Open a session with a larger capacity, or stream fewer samples at a time.",
+            )
+        whole = inputs.dtype.kind in "iu"
+        low, high = (int(inputs.min(initial=0)), int(inputs.max(initial=0))) if whole else (0, 0)
+        if not whole or max(-low, high) > PAYLOAD_LIMIT:
+            raise InvalidDataError(
+                "Lava session",
+                got=f"inputs in {low}..{high}" if whole else f"inputs of {inputs.dtype}",
+                expected=f"integers in -{PAYLOAD_LIMIT}..{PAYLOAD_LIMIT}",
+                fix="Pass what network.input.encode returns.",
+            )
 
     def _wire(self) -> ReadoutProcess:
         """Processes and channels, from the programs."""
