@@ -59,6 +59,14 @@ def leaves_nothing():
         yield
 
 
+@pytest.fixture(autouse=True)
+def as_in_a_terminal():
+    """Ctrl-C does what it does in a terminal; what a shell starts with & ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class Event:
     """What ends a session, and when."""
 
