@@ -26,8 +26,7 @@ from trispike.network import IntegerNetwork, Network, digest, load
 from trispike.network.files import whole_file
 from trispike.runtime.activity import spike_counts
 from trispike.runtime.engines import build_engine, default_engine
-from trispike.targets.loihi.check import Finding
-from trispike.targets.loihi.check import check as check_network
+from trispike.targets.loihi.check import Finding, check_network
 from trispike.targets.loihi.demand import LIMIT_FIELDS
 from trispike.targets.loihi.files import save_placement
 from trispike.targets.loihi.hardware import (
@@ -42,7 +41,7 @@ from trispike.targets.loihi.hardware import (
 from trispike.targets.loihi.picture import draw_placement
 from trispike.targets.loihi.placement import Placement, try_to_place
 from trispike.targets.loihi.tiles import Strategy
-from trispike.targets.loihi.traffic import Flow, Traffic, traffic
+from trispike.targets.loihi.traffic import Flow, Traffic, count_traffic
 from trispike.targets.loihi.whatif import board_fits, what_ifs
 
 TRAFFIC_SAMPLES = 16
@@ -173,7 +172,7 @@ def _traffic(network: Network, placement: Placement, data: str, samples: int) ->
     with progress_bar("counting spikes", len(given.x)) as progress:
         engine = build_engine(default_engine(), network)
         counts = spike_counts(engine, given.x, progress=progress)
-    return traffic(network, placement, counts, len(given.x))
+    return count_traffic(network, placement, counts, len(given.x))
 
 
 def check_facts(

@@ -11,7 +11,7 @@ import pytest
 from tests.networks import CASES, Builder, as_float
 from trispike.errors import UnsupportedError
 from trispike.network import FixedPointNeuron, IntegerNetwork, Population
-from trispike.targets.loihi.check import Finding, check, not_lif, representable
+from trispike.targets.loihi.check import Finding, check_network, not_lif, representable
 from trispike.targets.loihi.hardware import load_board, load_chip
 from trispike.targets.loihi.placement import try_to_place
 
@@ -32,9 +32,12 @@ def network(**neuron: Any) -> IntegerNetwork:
 def test_what_fits_has_no_violation():
     for chip in ("loihi1", "loihi2"):
         loaded = load_chip(chip)
-        found = check(network(), loaded, try_to_place(network(), loaded))
+        found = check_network(network(), loaded, try_to_place(network(), loaded))
         assert kinds(found) == set()
-    assert kinds(check(network(), load_chip("loihi1")), "warning") == {"payload", "headroom"}
+    assert kinds(check_network(network(), load_chip("loihi1")), "warning") == {
+        "payload",
+        "headroom",
+    }
 
 
 @pytest.mark.parametrize(
@@ -54,19 +57,19 @@ def test_what_fits_has_no_violation():
     ],
 )
 def test_one_thing_at_a_time(neuron, kind, value):
-    found = check(network(**neuron), load_chip("loihi1"))
+    found = check_network(network(**neuron), load_chip("loihi1"))
     (finding,) = [f for f in found if f.severity == "violation"]
     assert (finding.kind, finding.value) == (kind, value)
     assert "first" in finding.subject
     assert finding.source
     assert finding.fix
     if kind not in {"state width", "weight exponent"}:
-        assert kinds(check(network(**neuron), load_chip("loihi2"))) == set()
+        assert kinds(check_network(network(**neuron), load_chip("loihi2"))) == set()
 
 
 def test_all_violations_are_listed_at_once():
     bad = network(state_bits=26, th_neg=641, bias=4097, state_shift=16, reset="none")
-    found = check(bad, load_chip("loihi1", {"weight_widths": "1,2,4", "decay_bits": "4"}))
+    found = check_network(bad, load_chip("loihi1", {"weight_widths": "1,2,4", "decay_bits": "4"}))
     assert kinds(found) == {
         "state width", "neuron", "threshold resolution", "bias", "weight exponent", "weight bits",
         "decay",
@@ -84,7 +87,7 @@ def test_widths_between_those_that_are_stored_are_warned_of():
             for c in odd.connections
         ),
     )
-    found = check(odd, load_chip("loihi1"))
+    found = check_network(odd, load_chip("loihi1"))
     (finding,) = [f for f in found if f.kind == "weight bits"]
     assert (finding.severity, finding.subject) == ("warning", "connection input->first")
     assert "8 bits each" in finding.fix
@@ -92,36 +95,38 @@ def test_widths_between_those_that_are_stored_are_warned_of():
 
 def test_a_graded_input_needs_a_payload():
     graded = CASES["strided_asymmetric"]()
-    assert "payload" in kinds(check(graded, load_chip("loihi1")))
-    assert "payload" not in kinds(check(graded, load_chip("loihi2")))
-    assert "payload" in kinds(check(graded, load_chip("loihi2", {"payload_bits": "7"})))
+    assert "payload" in kinds(check_network(graded, load_chip("loihi1")))
+    assert "payload" not in kinds(check_network(graded, load_chip("loihi2")))
+    assert "payload" in kinds(check_network(graded, load_chip("loihi2", {"payload_bits": "7"})))
 
 
 def test_delays():
-    assert "delay" not in kinds(check(CASES["deep"](), load_chip("loihi1")))
-    found = check(CASES["deep"](), load_chip("loihi1", {"delay_max": "6"}))
+    assert "delay" not in kinds(check_network(CASES["deep"](), load_chip("loihi1")))
+    found = check_network(CASES["deep"](), load_chip("loihi1", {"delay_max": "6"}))
     (finding,) = [f for f in found if f.kind == "delay"]
     assert (finding.subject, finding.value) == ("connection input->end", "7 steps")
     from tests.networks import too_fast_loop
 
-    found = check(too_fast_loop(), load_chip("loihi2"))
+    found = check_network(too_fast_loop(), load_chip("loihi2"))
     (finding,) = [f for f in found if f.kind == "delay"]
     assert "more connections than time steps of delay" in finding.value
 
 
 def test_headroom_is_a_warning():
     saturating = CASES["saturation"]()
-    assert "headroom" in kinds(check(saturating, load_chip("loihi2")), "warning")
-    assert "headroom" in kinds(check(network(), load_chip("loihi2")), "warning")
-    assert "headroom" not in kinds(check(network(state_shift=0), load_chip("loihi2")), "warning")
+    assert "headroom" in kinds(check_network(saturating, load_chip("loihi2")), "warning")
+    assert "headroom" in kinds(check_network(network(), load_chip("loihi2")), "warning")
+    assert "headroom" not in kinds(
+        check_network(network(state_shift=0), load_chip("loihi2")), "warning"
+    )
 
 
 def test_thresholds_per_channel_and_signed_spikes_are_told():
     case = CASES["per_channel_parameters"]()
     chip = load_chip("loihi1", {"thresholds_per_core": "1"})
-    found = check(case, chip)
+    found = check_network(case, chip)
     assert {"threshold granularity", "signed spikes"} <= kinds(found, "warning")
-    native = check(case, load_chip("loihi2"))
+    native = check_network(case, load_chip("loihi2"))
     assert not {"threshold granularity", "signed spikes"} & kinds(native, "warning")
 
 
@@ -136,7 +141,7 @@ def test_thresholds_per_channel_and_signed_spikes_are_told():
 def test_what_fits_on_no_core(settings, kind):
     case = CASES["parallel_connections"]()
     chip = load_chip("loihi1", settings)
-    found = check(case, chip, try_to_place(case, chip))
+    found = check_network(case, chip, try_to_place(case, chip))
     there = [f for f in found if f.kind == kind]
     assert there
     assert all("for one neuron" in f.value and "per core" in f.limit for f in there)
@@ -145,7 +150,7 @@ def test_what_fits_on_no_core(settings, kind):
 def test_a_board_that_is_too_small_names_the_one_that_is_not():
     case = CASES["deep"]()
     chip = load_chip("loihi2", {"neurons_per_core": "1"})
-    found = check(case, chip, try_to_place(case, chip, board=load_board("oheo-gulch")))
+    found = check_network(case, chip, try_to_place(case, chip, board=load_board("oheo-gulch")))
     (finding,) = [f for f in found if f.kind == "board"]
     assert finding.limit == "1 chips"
     assert finding.fix == "Kapoho Point has 8 chips."
@@ -156,14 +161,14 @@ def test_a_board_that_is_too_small_names_the_one_that_is_not():
     b.populations["many"] = crowd
     b.shapes["many"] = (1300,)
     large = b.build("many")
-    found = check(large, tiny, try_to_place(large, tiny))
+    found = check_network(large, tiny, try_to_place(large, tiny))
     (finding,) = [f for f in found if f.kind == "board"]
     assert (finding.subject, finding.limit) == ("all boards", "1,152 chips on Hala Point")
 
 
 def test_float_networks_are_refused():
     with pytest.raises(UnsupportedError, match="expected an integer network"):
-        check(as_float(network()), load_chip("loihi2"))
+        check_network(as_float(network()), load_chip("loihi2"))
 
 
 def test_what_can_be_stored_as_mantissa_and_exponent():

@@ -10,7 +10,7 @@ from tests.networks import CASES
 from trispike.targets.loihi.hardware import load_chip
 from trispike.targets.loihi.picture import LEVELS, MOST_CHIPS, draw_placement
 from trispike.targets.loihi.placement import place
-from trispike.targets.loihi.traffic import traffic
+from trispike.targets.loihi.traffic import count_traffic
 
 NETWORK = CASES["deep"]()
 SVG = "{http://www.w3.org/2000/svg}"
@@ -30,7 +30,7 @@ def test_every_core_is_drawn_once_per_panel():
         n: np.ones((NETWORK.steps, *NETWORK.shape_of(n)), int)
         for n in ("input", *NETWORK.populations)
     }
-    both = draw_placement(placement, traffic(NETWORK, placement, ones, 1))
+    both = draw_placement(placement, count_traffic(NETWORK, placement, ones, 1))
     assert len(drawn(both, "core")) == 2 * len(placement.cores)
     for word in ("Utilisation", "Traffic", "per sample", "Placement on Loihi 2 on Oheo Gulch"):
         assert word in both

@@ -20,7 +20,7 @@ from trispike.targets.loihi.demand import demand
 from trispike.targets.loihi.hardware import load_board, load_chip
 from trispike.targets.loihi.placement import Core, Placement, place, smallest_board, try_to_place
 from trispike.targets.loihi.tiles import Strategy, Tile
-from trispike.targets.loihi.traffic import traffic
+from trispike.targets.loihi.traffic import count_traffic
 from trispike.targets.loihi.whatif import board_fits, pooling_apart, what_ifs
 
 TIGHT = {
@@ -252,7 +252,7 @@ def test_a_whole_resnet19(target, most, resnet19):
         for name in (resnet19.input.name, *resnet19.populations)
     }
     if target == "loihi2":
-        compact, low = (traffic(resnet19, placements[s], ones, 1).total for s in placements)
+        compact, low = (count_traffic(resnet19, placements[s], ones, 1).total for s in placements)
         assert low.messages.sum() < compact.messages.sum()
         assert (low.hops_x + low.hops_y).sum() < (compact.hops_x + compact.hops_y).sum()
 

@@ -15,7 +15,7 @@ from trispike.targets.lava.schedule import schedule
 from trispike.targets.loihi.demand import demand
 from trispike.targets.loihi.hardware import load_chip
 from trispike.targets.loihi.placement import Placement, place, try_to_place
-from trispike.targets.loihi.traffic import Flow, traffic
+from trispike.targets.loihi.traffic import Flow, count_traffic
 
 SMALL = {"neurons_per_core": "6", "signed_spikes": "native", "thresholds_per_core": "none"}
 
@@ -68,7 +68,10 @@ def compare(network: IntegerNetwork, strategy: Any) -> None:
     chip = load_chip("loihi1", SMALL | {"cores_per_chip": "8"})
     placement = try_to_place(network, chip, strategy=strategy)
     spikes = spikes_of(network)
-    found, expected = traffic(network, placement, spikes, 3), recount(network, placement, spikes)
+    found, expected = (
+        count_traffic(network, placement, spikes, 3),
+        recount(network, placement, spikes),
+    )
     links = zip(demand(network, chip).links, network.all_connections, strict=True)
     if any(link.full and not isinstance(c.operator, Dense) for link, c in links):
         return
@@ -104,7 +107,7 @@ def test_by_hand():
         for name in (network.input.name, *network.populations)
     }
     counts["first"][1, 0] = 5
-    found = traffic(network, placement, counts, 5)
+    found = count_traffic(network, placement, counts, 5)
     assert found.connections["first->second"].messages.tolist() == [0, 10, 0, 0]
     assert found.connections["first->third"].messages.tolist() == [0, 5, 0, 0]
     assert found.total.messages.tolist() == [0, 15, 0, 0]
@@ -116,7 +119,7 @@ def test_counts_that_do_not_fit_are_refused():
     placement = place(network, load_chip("loihi2"))
     counts = spikes_of(network)
     with pytest.raises(InvalidDataError, match="spike counts of 'second': got shape"):
-        traffic(network, placement, {**counts, "second": counts["second"][:2]}, 3)
+        count_traffic(network, placement, {**counts, "second": counts["second"][:2]}, 3)
     del counts["first"]
     with pytest.raises(InvalidDataError, match="spike counts of 'first': got none"):
-        traffic(network, placement, counts, 3)
+        count_traffic(network, placement, counts, 3)

@@ -28,7 +28,7 @@ from trispike.network import (
 from trispike.runtime import ReferenceEngine
 from trispike.targets.loihi.hardware import load_chip
 from trispike.targets.loihi.placement import place
-from trispike.targets.loihi.traffic import traffic
+from trispike.targets.loihi.traffic import count_traffic
 from trispike.targets.sanafe import (
     Replay,
     busiest_core,
@@ -232,7 +232,7 @@ def test_traffic_of_a_placement_is_the_same(case, per_core):
     spikes = recorded(network)
     frames = np.stack([spikes["input"]] * network.steps, axis=1)
     active = {n: np.count_nonzero(s, axis=0) for n, s in {**spikes, "input": frames}.items()}
-    flow = traffic(network, placed, active, SAMPLES).total
+    flow = count_traffic(network, placed, active, SAMPLES).total
     assert totals["message_out"] == flow.messages.sum() > 0
     assert totals["hop_x"] == flow.hops_x.sum()
     assert totals["hop_y"] == flow.hops_y.sum() > 0

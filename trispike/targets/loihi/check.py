@@ -61,7 +61,9 @@ class Finding:
         return asdict(self)
 
 
-def check(network: Network, chip: Chip, placement: Placement | None = None) -> list[Finding]:
+def check_network(
+    network: Network, chip: Chip, placement: Placement | None = None
+) -> list[Finding]:
     """Everything about a network that a chip does not offer; violations first.
 
     Args:

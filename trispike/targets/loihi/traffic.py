@@ -72,7 +72,7 @@ class _Class(NamedTuple):
     """Cores that they reach, link by link."""
 
 
-def traffic(
+def count_traffic(
     network: IntegerNetwork,
     placement: Placement,
     spikes: Mapping[str, npt.NDArray[Any]],
