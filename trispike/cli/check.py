@@ -269,9 +269,10 @@ def print_check(facts: dict[str, Any]) -> None:
     where = f" on {facts['board']}" if facts["board"] else ""
     verdict = "fits" if facts["fits"] else "does not fit"
     out.print(
-        f"The network {verdict}{where} ({facts['target_name']}): {facts['cores']:,} cores on "
-        f"{facts['chips']:,} chips, {len(facts['violations'])} violations, "
-        f"{len(facts['warnings'])} warnings",
+        f"The network {verdict}{where} ({facts['target_name']}): "
+        f"{_count(facts['cores'], 'core')} on {_count(facts['chips'], 'chip')}, "
+        f"{_count(len(facts['violations']), 'violation')}, "
+        f"{_count(len(facts['warnings']), 'warning')}",
         style="bold",
     )
     for resource, limit in facts["limits"].items():
@@ -352,6 +353,10 @@ def _print_traffic(facts: dict[str, Any]) -> None:
 
 def _shape(shape: list[int]) -> str:
     return "x".join(map(str, shape))
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 
 def _words(name: str) -> str:

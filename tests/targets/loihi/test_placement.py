@@ -207,6 +207,14 @@ def test_the_smallest_board_is_chosen():
     assert crowded.chips == -(-len(crowded.cores) // 120) > 1
 
 
+def test_settings_hold_in_alternatives_too():
+    chip = load_chip("loihi2", {"neurons_per_core": "64"})
+    network = hand_network()
+    rows = {row.change: row for row in what_ifs(network, place(network, chip))}
+    (flexible,) = [row for change, row in rows.items() if change.startswith("loihi2:flexible")]
+    assert flexible.cores == 3 * 16 + 1
+
+
 def test_pooling_apart_has_the_sums_as_neurons():
     network = CASES["pooled_downsample"]()
     apart = pooling_apart(network)

@@ -267,7 +267,7 @@ def load_chip(name: str | os.PathLike[str], settings: Mapping[str, str] | None =
     known, _, alternative = text.partition(":") if not Path(text).is_file() else (text, "", "")
     chip = _load(Chip, "profiles", known, "hardware profile")
     if alternative:
-        chip = _with_alternative(chip, alternative)
+        chip = with_alternative(chip, alternative)
     return with_settings(chip, settings or {})
 
 
@@ -367,7 +367,13 @@ def _plain(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def _with_alternative(chip: Chip, name: str) -> Chip:
+def with_alternative(chip: Chip, name: str) -> Chip:
+    """A chip with the values of one of its alternatives.
+
+    Raises:
+        InvalidSettingError: It has no alternative of this name.
+        FileFormatError: The alternative's values are none that the fields can have.
+    """
     if name not in chip.alternatives:
         raise InvalidSettingError(
             f"alternative {name!r} of {chip.id}",

@@ -9,7 +9,14 @@ import numpy as np
 
 from trispike.network import Connection, FixedPointNeuron, Identity, IntegerNetwork, Population
 from trispike.targets.loihi.demand import Demand, demand
-from trispike.targets.loihi.hardware import Board, Chip, boards_of, chip_names, load_chip
+from trispike.targets.loihi.hardware import (
+    Board,
+    Chip,
+    boards_of,
+    chip_names,
+    load_chip,
+    with_alternative,
+)
 from trispike.targets.loihi.placement import Placement, place_demand
 from trispike.targets.loihi.tiles import Strategy
 
@@ -89,10 +96,9 @@ def _variants(
     other: Strategy = "low-traffic" if strategy == "compact" else "compact"
     yield f"strategy {other}", asked, chip, other
     for name, alternative in chip.alternatives.items():
-        changed = load_chip(f"{chip.id}:{name}") if chip.id in chip_names() else None
-        if changed is not None:
-            what = f"{chip.id}:{name}: {alternative.description}"
-            yield what, demand(network, changed), changed, strategy
+        changed = with_alternative(chip, name)
+        what = f"{chip.id}:{name}: {alternative.description}"
+        yield what, demand(network, changed), changed, strategy
     for name in chip_names():
         if name != chip.id:
             another = load_chip(name)
