@@ -3,8 +3,9 @@
     python -m examples.train_fashion_mnist --fast
 
 The data are fetched with apt (see `trispike.runtime.data`). Training takes about 1.5 hours on one
-core, or the half of it on two (`--threads 2`); it goes on where it was interrupted. The result has
-the published parameter names, so that
+core; it goes on where it was interrupted. It ended at 89.5 % of the test images, with the network
+that lies in `examples/networks/`; `--start` goes on from a trained network. The result has the
+published parameter names, so that
 
     trispike convert out/ctsn_fashion_mnist.pth --arch ctsn-vgg6 --steps 4 --form static
 
@@ -27,7 +28,7 @@ from trispike.runtime.data import load_data
 ARCHITECTURE = "ctsn-vgg6"
 STEPS = 4
 RECIPE = Recipe(epochs=13, warmup_epochs=5)
-TUNING = Recipe(epochs=3, learning_rate=1.5e-3, batch=200)
+TUNING = Recipe(epochs=4, learning_rate=2e-3, tmpr=0.1)
 """To go on from a trained network: images are no longer moved."""
 
 

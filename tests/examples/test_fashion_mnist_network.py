@@ -1,0 +1,38 @@
+"""The trained network of Fashion-MNIST: what it reads, in float and in integers."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import trispike
+from trispike.nn import CTSN, load_checkpoint
+from trispike.runtime.data import load_data
+
+PATH = Path(__file__).parents[2] / "examples" / "networks" / "ctsn_fashion_mnist.pth"
+
+
+def test_it_is_a_trained_network_of_its_architecture():
+    assert PATH.stat().st_size < 5_000_000
+    model = load_checkpoint(PATH, "ctsn-vgg6", steps=4)
+    values = [p.item() for m in model.modules() if isinstance(m, CTSN) for p in m.parameters()]
+    assert len(set(values)) == 15
+    with torch.no_grad():
+        assert model(torch.zeros(1, 1, 28, 28)).shape == (1, 10)
+
+
+@pytest.mark.slow
+def test_the_whole_test_set_in_integers():
+    """8 bits after training cost less than 0.3 points, and the float network is folded exactly."""
+    data, calibration = load_data("fashion-mnist"), load_data("fashion-mnist:train", samples=256)
+    model = load_checkpoint(PATH, "ctsn-vgg6", steps=4)
+    network = trispike.convert(model, data.x[:16]).network
+    integer = trispike.quantize(network, calibration.x, calibration.y).network
+    result = trispike.simulate(integer, data.x, data.y)
+    with torch.no_grad():
+        logits = torch.cat([model(x) for x in torch.from_numpy(data.x).split(500)])
+    accuracy = float((logits.argmax(1) == torch.from_numpy(data.y)).float().mean())
+    assert result.ledger.samples == 10_000
+    assert result.accuracy is not None
+    assert accuracy > 0.89
+    assert abs(result.accuracy - accuracy) <= 0.003
