@@ -73,6 +73,7 @@ class Event:
     def __init__(self) -> None:
         self._time = shared_zeros(1, np.float64)
         self._pids: tuple[int, ...] = ()
+        self._before = set(children_of(os.getpid()))
 
     @contextlib.contextmanager
     def of(self, session: LavaSession) -> Iterator[None]:
@@ -91,7 +92,7 @@ class Event:
         assert self._time[0]
         assert time.monotonic() - self._time[0] < TEN_SECONDS
         assert not any(alive(pid) for pid in self._pids)
-        assert not children_of(os.getpid())
+        assert set(children_of(os.getpid())) <= self._before
 
 
 @contextlib.contextmanager
