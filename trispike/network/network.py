@@ -350,7 +350,9 @@ class Network:
         return zip(self.labels, self.all_connections, strict=True)
 
     def shape_of(self, name: str) -> Shape:
-        """Shape of the input or of a population."""
+        """Shape of the input, of a population, or of the readout: (classes,)."""
+        if name == self.readout.name:
+            return (self.readout.classes,)
         return self.input.shape if name == self.input.name else self.populations[name].shape
 
     def source_shape(self, connection: Connection) -> Shape:
@@ -452,9 +454,7 @@ class Network:
                     expected="sources of one shape",
                     fix="Use one connection per shape.",
                 )
-            got = c.output_shape(shapes.pop())
-            is_readout = c.target == self.readout.name
-            wanted = (self.readout.classes,) if is_readout else self.populations[c.target].shape
+            got, wanted = c.output_shape(shapes.pop()), self.shape_of(c.target)
             # Flattening keeps the row-major order, so one axis may stand for three.
             flat = 1 in (len(got), len(wanted)) and math.prod(got) == math.prod(wanted)
             if got != wanted and not flat:

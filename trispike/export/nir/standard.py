@@ -279,11 +279,7 @@ class _Plain:
             chain.append((f"{label}:flatten", flatten_node(shape)))
         chain.append((label, operator_node(operator, shape, bias)))
         shape = operator.output_shape(shape)
-        wanted = (
-            (network.readout.classes,)
-            if target == network.readout.name
-            else network.populations[target].shape
-        )
+        wanted = network.shape_of(target)
         if len(wanted) > 1 and len(shape) == 1:
             raise refuse("a matrix into rows and columns", "a convolution: NIR has no Unflatten")
         if shape != wanted:

@@ -171,12 +171,7 @@ class _Parts:
         if connection.exponent:
             scale = np.full(shape, 1 << connection.exponent, dtype=np.int64)
             chain.append((f"{label}:shift", nir.Scale(scale=scale)))
-        is_readout = target == self.network.readout.name
-        wanted = (
-            (self.network.readout.classes,)
-            if is_readout
-            else self.network.populations[target].shape
-        )
+        wanted = self.network.shape_of(target)
         if shape != wanted:
             reshape = (
                 flatten_node(shape)

@@ -210,10 +210,7 @@ class StepBuilder:
     def _fitted(self, currents: Currents, value: Value, label: str, c: Connection) -> Value:
         """Brings a flat output into the rows and columns of its target, or the reverse."""
         network = self.network
-        if c.target == network.readout.name:
-            wanted: Shape = (network.readout.classes,)
-        else:
-            wanted = network.populations[c.target].shape
+        wanted = network.shape_of(c.target)
         if c.output_shape(network.source_shape(c)) == wanted:
             return value
         return currents.reshaped(value, wanted, f"{label}.reshaped")

@@ -12,7 +12,6 @@ import torch
 
 from trispike.errors import InvalidSettingError, SaturationError
 from trispike.network import Connection, Network
-from trispike.network.connection import Shape
 from trispike.network.network import PAYLOAD_LIMIT
 from trispike.runtime.engine import Run
 from trispike.runtime.fast.layout import Array, from_layout, laid_out, to_layout
@@ -251,7 +250,7 @@ class Machine:
             part = link.currents(self._gathered(link, batch)).astype(dtype, copy=False)
             total = part if total is None else _add(total, part)
         if total is None:
-            return np.zeros((1, batch.samples, math.prod(self._shape(target))), dtype)
+            return np.zeros((1, batch.samples, math.prod(self.network.shape_of(target))), dtype)
         return total
 
     def _gathered(self, link: Link, batch: Batch) -> Signal:
@@ -266,10 +265,6 @@ class Machine:
         if target == self.network.readout.name:
             return np.int64
         return np.float32 if self._neurons[target].dtype is np.int32 else np.int64
-
-    def _shape(self, target: str) -> Shape:
-        readout = self.network.readout
-        return (readout.classes,) if target == readout.name else self.network.shape_of(target)
 
     def _input_signal(self, encoded: Array) -> Signal:
         """What ``Run.encode`` returned, in the layout of the engine."""
@@ -317,7 +312,7 @@ class Machine:
         for number, stage in enumerate([*self._stages, Stage((network.readout.name,), False)]):
             working = 0
             for name in stage.populations:
-                size = math.prod(self._shape(name))
+                size = math.prod(network.shape_of(name))
                 live[name] = steps * size
                 links = [link.bytes_per_sample(steps) for link in self._links[name]]
                 working += 2 * steps * size * np.dtype(self._current_type(name)).itemsize

@@ -127,11 +127,7 @@ class DeviceMachine:
     ) -> Tensor:
         """The sum over the connections into a target; what does not change is kept in ``still``."""
         network = self.network
-        shape = (
-            (network.readout.classes,)
-            if target == network.readout.name
-            else network.shape_of(target)
-        )
+        shape = network.shape_of(target)
         total = torch.zeros((samples, *shape), dtype=self._number, device=self._device)
         for link in self._links:
             connection = link.connection

@@ -107,7 +107,7 @@ class Link:
         if isinstance(self._run, Int8Runner) and self._is_ternary(network):
             self._events = EventRunner(self._run.conv, self._run.scale)
         self._dense_seconds = self._event_seconds = 0.0
-        self._target_shape = _target_shape(network, connection)
+        self._target_shape = network.shape_of(connection.target)
         self._reorder = _reorder(connection.operator.output_shape(shape), self._target_shape)
 
     @property
@@ -250,12 +250,6 @@ def _total(arrays: Sequence[Array]) -> Array:
     for array in arrays[1:]:
         total = total + array
     return total
-
-
-def _target_shape(network: Network, connection: Connection) -> Shape:
-    if connection.target == network.readout.name:
-        return (network.readout.classes,)
-    return network.populations[connection.target].shape
 
 
 def _reorder(got: Shape, wanted: Shape) -> Array | None:

@@ -19,7 +19,6 @@ from trispike.network import (
     synapse_count,
     synapse_pairs,
 )
-from trispike.network.connection import Shape
 from trispike.targets.sanafe.prices import Mesh
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -142,14 +141,6 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         )
 
 
-def _shape(network: Network, name: str) -> Shape:
-    if name == network.input.name:
-        return network.input.shape
-    if name == network.readout.name:
-        return (network.readout.classes,)
-    return network.populations[name].shape
-
-
 def _checked_cores(network: Network, cores: Mapping[str, Array], mesh: Mesh) -> dict[str, Integers]:
     """Flat, in the order of the network: input, populations, readout."""
     order = (network.input.name, *network.order, network.readout.name)
@@ -165,11 +156,11 @@ def _checked_cores(network: Network, cores: Mapping[str, Array], mesh: Mesh) -> 
                 fix="Place this network, and export it with that placement.",
             )
     for name, place in places.items():
-        if len(place) != math.prod(_shape(network, name)):
+        if len(place) != math.prod(network.shape_of(name)):
             raise InvalidSettingError(
                 "placement",
                 got=f"{len(place)} neurons of {name!r}",
-                expected=f"{math.prod(_shape(network, name))}",
+                expected=f"{math.prod(network.shape_of(name))}",
                 fix="Place this network, and export it with that placement.",
             )
     used = np.concatenate(list(places.values()))
@@ -215,7 +206,7 @@ def _check_input(network: Network, encoded: Array, inputs: str, *, placed: bool)
 
 def _trains(network: Network, name: str, spikes: Mapping[str, Array]) -> npt.NDArray[np.bool_]:
     """(S, n): which neurons of a group fire; those of the readout never do."""
-    samples, shape = len(spikes[network.input.name]), _shape(network, name)
+    samples, shape = len(spikes[network.input.name]), network.shape_of(name)
     if name == network.readout.name:
         return np.zeros((samples * network.steps, math.prod(shape)), bool)
     if name not in spikes:
