@@ -17,6 +17,7 @@ from tests.networks import (
     too_fast_loop,
     vectors,
 )
+from tests.runtime.equality import assert_equal
 from trispike.errors import (
     EngineError,
     InvalidDataError,
@@ -25,7 +26,7 @@ from trispike.errors import (
     SaturationError,
 )
 from trispike.network import IntegerNetwork
-from trispike.runtime import Result, onnx_engine
+from trispike.runtime import onnx_engine
 from trispike.runtime.data import load_digits_split
 from trispike.runtime.engines import build_engine, engine_version
 from trispike.runtime.onnx_engine import OnnxEngine
@@ -36,23 +37,6 @@ pytest.importorskip("onnx", reason="onnx is not installed")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
 ALL = {**CASES, "too_fast_loop": too_fast_loop}
-
-
-def assert_equal(onnx: Result, reference: Result) -> None:
-    """Everything that a result holds, except time and name."""
-    assert onnx.ledger.differences(reference.ledger) == []
-    for name in ("step_logits", "logits", "predictions"):
-        np.testing.assert_array_equal(getattr(onnx, name), getattr(reference, name), name)
-        assert getattr(onnx, name).dtype == getattr(reference, name).dtype
-    assert onnx.scale == reference.scale
-    assert {n: set(r) for n, r in onnx.records.items()} == {
-        n: set(r) for n, r in reference.records.items()
-    }
-    for name, traces in reference.records.items():
-        for trace, expected in traces.items():
-            got = onnx.records[name][trace]
-            np.testing.assert_array_equal(got, expected, f"{name}.{trace}")
-            assert got.dtype == expected.dtype
 
 
 @pytest.mark.parametrize("carrier", ["float32", "int8"])

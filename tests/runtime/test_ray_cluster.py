@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from tests.networks import CASES, sample_inputs
-from tests.runtime.test_ray_engine import assert_equal, two_workers
+from tests.runtime.equality import assert_equal
+from tests.runtime.test_ray_engine import two_workers
 from trispike.errors import EngineError
 from trispike.runtime.ray_engine import session
 from trispike.runtime.reference import ReferenceEngine

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from tests.networks import CASES, as_float, sample_inputs, saturation, vectors
+from tests.runtime.equality import assert_equal
 from trispike import save
 from trispike.errors import (
     EngineError,
@@ -70,23 +71,6 @@ def children(title: str = "") -> list[Any]:
             if title in " ".join(process.cmdline()):
                 found.append(process)
     return found
-
-
-def assert_equal(result: Result, reference: Result) -> None:
-    """Everything that a result holds, except time and name."""
-    assert result.ledger.differences(reference.ledger) == []
-    for name in ("step_logits", "logits", "predictions"):
-        np.testing.assert_array_equal(getattr(result, name), getattr(reference, name), name)
-        assert getattr(result, name).dtype == getattr(reference, name).dtype
-    assert result.scale == reference.scale
-    assert {n: set(r) for n, r in result.records.items()} == {
-        n: set(r) for n, r in reference.records.items()
-    }
-    for name, traces in reference.records.items():
-        for trace, expected in traces.items():
-            got = result.records[name][trace]
-            np.testing.assert_array_equal(got, expected, f"{name}.{trace}")
-            assert got.dtype == expected.dtype
 
 
 # ----------------------------------------------------------------------------------------- equal

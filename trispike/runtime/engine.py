@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from trispike.errors import InvalidDataError
+from trispike.errors import InvalidDataError, InvalidSettingError, SaturationError
 from trispike.network import Network
 from trispike.runtime.ledger import Ledger
 
@@ -173,6 +173,38 @@ class Run:
             labels=self.labels,
             records=self.records,
         )
+
+
+def check_positive(**settings: int | None) -> None:
+    """Refuse settings of an engine below 1; None is the engine's own choice.
+
+    Raises:
+        InvalidSettingError: One of them is.
+    """
+    for setting, value in settings.items():
+        if value is not None and value < 1:
+            raise InvalidSettingError(
+                setting,
+                got=str(value),
+                expected="at least 1",
+                fix="Choose what the machine has; results do not depend on it.",
+            )
+
+
+def check_saturations(network: Network, counts: Mapping[str, Array]) -> None:
+    """Raise for the first saturation of a batch, by time step and then in the network's order.
+
+    Args:
+        network: What was run.
+        counts: By population, (T,): state values that left their range.
+
+    Raises:
+        SaturationError: There is one.
+    """
+    for t in range(network.steps):
+        for name in network.order:
+            if counts[name][t]:
+                raise SaturationError.at(name, t, int(counts[name][t]))
 
 
 def checked_labels(network: Network, labels: Array | None, samples: int) -> Array | None:

@@ -260,6 +260,20 @@ class LedgerCounter:
                 steps = delivered.reshape(len(delivered), -1).astype(np.int64, copy=False)
                 counts[name] += steps @ reach.reshape(-1)
 
+    def add_emitted(self, emitted: Mapping[str, tuple[Counts, Counts | None]]) -> None:
+        """Add what all connections delivered, from what their sources emitted.
+
+        Args:
+            emitted: By source, the input included: ternary and graded counts as in
+                :meth:`add_deliveries`, before the delay of a connection.
+        """
+        for label, connection in self._network.labelled():
+            for source in connection.sources:
+                ternary, graded = emitted[source]
+                delay = connection.delay
+                late = None if graded is None else _delayed(graded, delay)
+                self.add_deliveries(label, _delayed(ternary, delay), late)
+
     def ledger(self) -> Ledger:
         """The counts so far."""
         network, samples = self._network, self._samples
@@ -294,7 +308,7 @@ class LedgerCounter:
 def payload_counts(network: Network, encoded: npt.NDArray[Any]) -> tuple[Counts, Counts]:
     """Of encoded data, in how many samples an input element is -1 or 1, and anything else but 0.
 
-    Both (T, *shape), as :meth:`LedgerCounter.add_deliveries` takes them.
+    Both (T, *shape), as :meth:`LedgerCounter.add_emitted` takes them.
     """
     ternary = np.abs(encoded) == 1
     counts = (ternary.sum(axis=0), ((encoded != 0) & ~ternary).sum(axis=0))
@@ -304,7 +318,7 @@ def payload_counts(network: Network, encoded: npt.NDArray[Any]) -> tuple[Counts,
     return first, second
 
 
-def delayed(counts: Counts, delay: int) -> Counts:
+def _delayed(counts: Counts, delay: int) -> Counts:
     """Counts of deliveries, (T, ...), as they arrive after a delay: silence at first."""
     if not delay:
         return counts

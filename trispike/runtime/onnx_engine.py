@@ -9,13 +9,19 @@ import numpy as np
 
 from trispike.errors import (
     EngineError,
-    InvalidSettingError,
     MissingDependencyError,
-    SaturationError,
 )
 from trispike.network import Network
-from trispike.runtime.engine import Array, Progress, Recording, Result, Run
-from trispike.runtime.ledger import LedgerCounter, delayed, payload_counts
+from trispike.runtime.engine import (
+    Array,
+    Progress,
+    Recording,
+    Result,
+    Run,
+    check_positive,
+    check_saturations,
+)
+from trispike.runtime.ledger import LedgerCounter, payload_counts
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -60,14 +66,7 @@ class OnnxEngine:
         carrier: str | None = None,
         threads: int | None = None,
     ) -> None:
-        for setting, value in (("batch_size", batch_size), ("threads", threads)):
-            if value is not None and value < 1:
-                raise InvalidSettingError(
-                    setting,
-                    got=str(value),
-                    expected="at least 1",
-                    fix="Choose what the machine has; results do not depend on it.",
-                )
+        check_positive(batch_size=batch_size, threads=threads)
         check_onnxruntime()
         # Only now, so that importing this module needs neither onnx nor onnxruntime.
         from trispike.export.onnx import build_model  # noqa: PLC0415
@@ -125,13 +124,9 @@ class OnnxEngine:
         return run_session(session, {"x": encoded.astype(self.carrier, copy=False)}, names)
 
     def _check(self, values: Mapping[str, Array]) -> None:
-        if not self.strict:
-            return
-        for t in range(self.network.steps):
-            for name in self.network.order:
-                count = int(values[f"{name}.saturations"][t])
-                if count:
-                    raise SaturationError.at(name, t, count)
+        if self.strict:
+            names = self.network.populations
+            check_saturations(self.network, {n: values[f"{n}.saturations"] for n in names})
 
 
 def check_onnxruntime() -> None:
@@ -219,11 +214,11 @@ def _count(
 ) -> None:
     """Count what happened in one batch."""
     counter.add_samples(len(encoded))
-    delivered: dict[str, tuple[Array, Array | None]] = {
+    emitted: dict[str, tuple[Array, Array | None]] = {
         network.input.name: payload_counts(network, encoded)
     }
     for name in network.populations:
-        delivered[name] = (values[f"{name}.fired"], None)
+        emitted[name] = (values[f"{name}.fired"], None)
         spikes, net, with_input = (
             values[f"{name}.{what}"].reshape(network.steps, -1).sum(axis=1, dtype=np.int64)
             for what in ("fired", "net", "inputs")
@@ -235,11 +230,4 @@ def _count(
             with_input=with_input,
             saturations=values[f"{name}.saturations"],
         )
-    for label, connection in network.labelled():
-        for source in connection.sources:
-            ternary, graded = delivered[source]
-            counter.add_deliveries(
-                label,
-                delayed(ternary, connection.delay),
-                None if graded is None else delayed(graded, connection.delay),
-            )
+    counter.add_emitted(emitted)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from trispike.errors import InvalidSettingError, SaturationError
+from trispike.errors import SaturationError
 from trispike.network import Network
 from trispike.network.dynamics import TimeStep, time_steps
-from trispike.runtime.engine import Array, Progress, Recording, Result, Run
+from trispike.runtime.engine import Array, Progress, Recording, Result, Run, check_positive
 from trispike.runtime.ledger import LedgerCounter
 
 
@@ -30,13 +30,7 @@ class ReferenceEngine:
     name = "reference"
 
     def __init__(self, network: Network, *, batch_size: int = 32, strict: bool = False) -> None:
-        if batch_size < 1:
-            raise InvalidSettingError(
-                "batch_size",
-                got=str(batch_size),
-                expected="at least 1",
-                fix="Choose what the memory holds; results do not depend on it.",
-            )
+        check_positive(batch_size=batch_size)
         self.network = network
         self.batch_size = batch_size
         self.strict = strict

@@ -11,6 +11,7 @@ from tests.networks import (
     saturation,
     too_fast_loop,
 )
+from tests.runtime.equality import assert_equal
 from trispike.errors import InvalidSettingError, SaturationError, UnsupportedError
 from trispike.network import Connection, Dense, Input, IntegerNetwork, Network, Readout
 from trispike.runtime.reference import ReferenceEngine
@@ -27,11 +28,7 @@ def assert_equals_reference(network: Network, samples: int = 3) -> None:
     x = sample_inputs(network, samples)
     expected = ReferenceEngine(network).run(x, record="all")
     got = FastEngine(network, device="cpu").run(x, record="all")
-    assert got.ledger.differences(expected.ledger) == []
-    np.testing.assert_array_equal(got.step_logits, expected.step_logits)
-    for name, traces in expected.records.items():
-        for trace, values in traces.items():
-            np.testing.assert_array_equal(got.records[name][trace], values, f"{name}.{trace}")
+    assert_equal(got, expected)
 
 
 @pytest.mark.parametrize("case", ALL)
@@ -90,3 +87,8 @@ def test_sums_beyond_float64_are_refused():
     x = np.full((1, 8_600_000), 127)
     result = FastEngine(network).run(x)
     assert result.logits[0, 0] == (127 * 127 * 8_600_000) << 16
+
+
+def test_too_little_memory_for_one_sample_is_refused():
+    with pytest.raises(InvalidSettingError, match=r"at least [1-9]"):
+        FastEngine(saturation(), device="cpu", memory=8)

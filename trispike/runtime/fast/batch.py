@@ -10,16 +10,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from trispike.errors import InvalidSettingError, SaturationError
+from trispike.errors import InvalidSettingError
 from trispike.network import Connection, Network
 from trispike.network.network import PAYLOAD_LIMIT
-from trispike.runtime.engine import Run
+from trispike.runtime.engine import Run, check_saturations
 from trispike.runtime.fast.layout import Array, from_layout, laid_out, to_layout
 from trispike.runtime.fast.links import Link, Signal
 from trispike.runtime.fast.neurons import EVENTS, Counts, Neurons
 from trispike.runtime.fast.plan import Stage, is_narrow, stages
 from trispike.runtime.fast.workers import Workers
-from trispike.runtime.ledger import Ledger, LedgerCounter, delayed, payload_counts
+from trispike.runtime.ledger import Ledger, LedgerCounter, payload_counts
 
 LARGEST_BATCH = 256
 """Larger ones gain nothing."""
@@ -51,22 +51,25 @@ class Tally:
         self._input[0][:] += ternary
         self._input[1][:] += graded
 
+    def events(self) -> dict[str, Array]:
+        """By population, (kinds of EVENTS, T): the counts so far, to subtract from later ones."""
+        return {name: counts.events.copy() for name, counts in self.populations.items()}
+
+    def check_saturations(self, before: Mapping[str, Array]) -> None:
+        """Raise SaturationError if a state left its range since :meth:`events` was ``before``."""
+        row = EVENTS.index("saturations")
+        found = {n: (counts.events - before[n])[row] for n, counts in self.populations.items()}
+        check_saturations(self._network, found)
+
     def ledger(self) -> Ledger:
         """The counts so far."""
         network, counter = self._network, LedgerCounter(self._network)
         counter.add_samples(self._samples)
-        delivered: dict[str, tuple[Array, Array | None]] = {network.input.name: self._input}
+        emitted: dict[str, tuple[Array, Array | None]] = {network.input.name: self._input}
         for name, counts in self.populations.items():
             counter.add_events(name, **dict(zip(EVENTS, counts.events, strict=True)))
-            delivered[name] = (from_layout(counts.fired, network.populations[name].shape), None)
-        for label, connection in network.labelled():
-            for source in connection.sources:
-                ternary, graded = (
-                    None if counts is None else delayed(counts, connection.delay)
-                    for counts in delivered[source]
-                )
-                assert ternary is not None
-                counter.add_deliveries(label, ternary, graded)
+            emitted[name] = (from_layout(counts.fired, network.populations[name].shape), None)
+        counter.add_emitted(emitted)
         return counter.ledger()
 
 
@@ -151,14 +154,8 @@ class Machine:
             )
         self._last_use = _last_use(network, self._stages)
         needed = self._bytes_per_sample()
-        if needed > memory:
-            raise InvalidSettingError(
-                "memory",
-                got=f"{memory:,} bytes",
-                expected=f"at least {needed:,}, what one sample takes",
-                fix="Allow more (--memory), or use the reference engine.",
-            )
-        self.batch_size = min(LARGEST_BATCH, memory // needed, max(8, CACHED_BYTES // needed))
+        most = max(8, CACHED_BYTES // needed)
+        self.batch_size = min(LARGEST_BATCH, most, samples_that_fit(memory, needed))
 
     @contextlib.contextmanager
     def started(self) -> Iterator[None]:
@@ -180,7 +177,7 @@ class Machine:
         network = self.network
         encoded = run.encode(where)
         tally.add_input(encoded)
-        before = {name: counts.events.copy() for name, counts in tally.populations.items()}
+        before = tally.events()
         signals = {network.input.name: self._input_signal(encoded)}
         batch = Batch(run, where, len(encoded), signals, tally)
         for number, stage in enumerate(self._stages):
@@ -197,7 +194,7 @@ class Machine:
         currents = self._currents(network.readout.name, batch)
         run.step_logits[where] = network.readout.step_logits(currents).swapaxes(0, 1)
         if strict:
-            check_saturation(network, tally, before)
+            tally.check_saturations(before)
 
     def _run_layer(self, name: str, batch: Batch) -> None:
         """All time steps of one population."""
@@ -322,13 +319,20 @@ class Machine:
         return peak
 
 
-def check_saturation(network: Network, tally: Tally, before: Mapping[str, Array]) -> None:
-    """Raise if a state left its range since ``before``: the first step, the first population."""
-    for t in range(network.steps):
-        for name in network.order:
-            count = int((tally.populations[name].events - before[name])[3, t])
-            if count:
-                raise SaturationError.at(name, t, count)
+def samples_that_fit(memory: int, needed: int) -> int:
+    """How many samples of ``needed`` bytes each fit into so much memory.
+
+    Raises:
+        InvalidSettingError: Not even one.
+    """
+    if needed > memory:
+        raise InvalidSettingError(
+            "memory",
+            got=f"{memory:,} bytes",
+            expected=f"at least {needed:,}, what one sample takes",
+            fix="Allow more (--memory), or use the reference engine.",
+        )
+    return memory // needed
 
 
 def _add(total: Array, part: Array) -> Array:

@@ -22,12 +22,15 @@ from trispike.network import Connection, Conv2d, Dense, FixedPointNeuron, Networ
 from trispike.network.connection import EXACT_FLOAT64, SumPool
 from trispike.network.fixed_point import DECAY_BITS, DECAY_ONE, state_limit
 from trispike.runtime.engine import Run
-from trispike.runtime.fast.batch import Tally, check_saturation
+from trispike.runtime.fast.batch import Tally, samples_that_fit
 from trispike.runtime.fast.layout import to_layout
 from trispike.runtime.fast.plan import EXACT_FLOAT32, current_limit, pooled_limit
 
 EXACT_TF32 = 1 << 11
 """Integers up to this magnitude are factors that TF32 does not round."""
+
+LARGEST_BATCH = 1024
+"""Larger ones gain nothing."""
 
 WORKING_COPIES = 6
 """How often a layer's values exist at once: states, spikes, currents, and what makes them."""
@@ -69,7 +72,7 @@ class DeviceMachine:
         sizes = [population.size for population in network.populations.values()]
         unfolded = max((link.unfolded for link in self._links), default=0)
         needed = 8 * (WORKING_COPIES * sum(sizes) + 2 * unfolded) + sum(sizes) * self._longest
-        self.batch_size = max(1, min(1024, memory // max(1, needed)))
+        self.batch_size = min(LARGEST_BATCH, samples_that_fit(memory, needed))
 
     @contextlib.contextmanager
     def started(self) -> Iterator[None]:
@@ -92,7 +95,7 @@ class DeviceMachine:
         network, readout = self.network, self.network.readout
         encoded = run.encode(where)
         tally.add_input(encoded)
-        before = {name: counts.events.copy() for name, counts in tally.populations.items()}
+        before = tally.events()
         frames = torch.from_numpy(encoded).to(self._device)
         states = {n: p.initial_state(len(encoded)) for n, p in self._neurons.items()}
         emitted: deque[dict[str, Tensor]] = deque(maxlen=self._longest + 1)
@@ -116,7 +119,7 @@ class DeviceMachine:
             x = self._current(readout.name, emitted, still, len(encoded))
             run.step_logits[where, t] = readout.step_logits(x.cpu().numpy())
         if strict:
-            check_saturation(network, tally, before)
+            tally.check_saturations(before)
 
     def _current(
         self,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from trispike.errors import InvalidSettingError, MissingDependencyError
+from trispike.errors import MissingDependencyError
 from trispike.network import Network
-from trispike.runtime.engine import Array, Progress, Recording, Result, Run
+from trispike.runtime.engine import Array, Progress, Recording, Result, Run, check_positive
 
 DEFAULT_MEMORY = 2 << 30
 """Bytes that a run may use for spikes and currents."""
@@ -47,14 +47,7 @@ class FastEngine:
         strict: bool = False,
         device: str | None = None,
     ) -> None:
-        for setting, value in (("memory", memory), ("threads", threads)):
-            if value is not None and value < 1:
-                raise InvalidSettingError(
-                    setting,
-                    got=str(value),
-                    expected="at least 1",
-                    fix="Choose what the machine has; results do not depend on it.",
-                )
+        check_positive(memory=memory, threads=threads)
         check_packages()
         # Only now, so that importing this module needs neither torch nor numba.
         from trispike.runtime.fast.batch import Machine, Tally  # noqa: PLC0415

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from trispike.network import Connection, Identity, Network
-from trispike.network.fixed_point import state_limit
 from trispike.network.network import PAYLOAD_LIMIT
 from trispike.network.neuron import FixedPointNeuron
 
@@ -94,11 +92,7 @@ def total_limit(network: Network, target: str) -> int:
 def is_narrow(network: Network, name: str) -> bool:
     """Whether 32 bits are enough for everything that a population computes."""
     neuron = network.populations[name].neuron
-    total = total_limit(network, name) if isinstance(neuron, FixedPointNeuron) else math.inf
-    return (
-        isinstance(neuron, FixedPointNeuron)
-        and total < EXACT_FLOAT32
-        and neuron.state_bits <= NARROW_STATE_BITS
-        and int(total) << neuron.state_shift < NARROW_CURRENT
-        and state_limit(neuron.state_bits) < NARROW_CURRENT
-    )
+    if not isinstance(neuron, FixedPointNeuron) or neuron.state_bits > NARROW_STATE_BITS:
+        return False
+    total = total_limit(network, name)
+    return total < EXACT_FLOAT32 and total << neuron.state_shift < NARROW_CURRENT

@@ -13,7 +13,7 @@ import numpy as np
 
 from trispike.errors import EngineError, InvalidSettingError, TrispikeError
 from trispike.network import Network
-from trispike.runtime.engine import Array, Progress, Recording, Result, Run
+from trispike.runtime.engine import Array, Progress, Recording, Result, Run, check_positive
 from trispike.runtime.ledger import Ledger, LedgerCounter
 from trispike.runtime.local_engines import LOCAL_ENGINES, default_engine
 from trispike.runtime.ray_engine.session import check_ray, session
@@ -78,14 +78,7 @@ class RayEngine:
         strict: bool = False,
         **options: Any,
     ) -> None:
-        for setting, value in (("workers", workers), ("shard_size", shard_size)):
-            if value is not None and value < 1:
-                raise InvalidSettingError(
-                    setting,
-                    got=str(value),
-                    expected="at least 1",
-                    fix="Choose what the machines have; results do not depend on it.",
-                )
+        check_positive(workers=workers, shard_size=shard_size)
         inner = inner or default_engine()
         if inner not in LOCAL_ENGINES:
             raise InvalidSettingError(
