@@ -1,4 +1,4 @@
-"""Compiled loops over neurons, windows and events.
+"""Compiled loops over neurons and windows.
 
 Spikes travel as codes in unsigned bytes: 0, 1, 2 for -1, 0, +1, or more generally a value plus the
 code of silence. Whatever is None is left out of the compiled loop, and costs nothing. Compiled
@@ -18,9 +18,6 @@ from trispike.network.fixed_point import DECAY_BITS, DECAY_ONE
 
 _MASK = DECAY_ONE - 1
 _TOP_BIT = 31
-
-PENDING = 248
-"""Weights that are added up in 16 bits: these and seven more are at most 255 * 127."""
 
 
 def _as(value: Any, like: Any) -> Any:
@@ -236,107 +233,3 @@ def pool(
                             for c in range(len(total)):
                                 # Codes wrap around at 256 on the way; the whole sum does not.
                                 total[c] = total[c] + value[c] - before
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def convolve_events(
-    codes: Any,
-    weight: Any,
-    kernel: Any,
-    stride: Any,
-    padding: Any,
-    dilation: Any,
-    scale: Any,
-    window: Any,
-    result: Any,
-) -> None:
-    """A convolution of ternary codes that only touches what has fired.
-
-    For every output position, the weights of the synapses that are active are added up: in 16
-    bits, which hold the sum of :data:`PENDING` of them, and from there in 32.
-
-    Args:
-        codes: (B, H, W, C), unsigned bytes: 0, 1, 2 for -1, 0, +1.
-        weight: int8, flat, of kernel position, 2*C channels and O outputs: the second C are
-            the negated weights, for spikes of -1.
-        kernel: Rows and columns; so are ``stride``, ``padding`` and ``dilation``.
-        stride: As in a convolution.
-        padding: Of silence.
-        dilation: Distance between the elements of the kernel.
-        scale: Multiplies the result, float32.
-        window: First image and end: what this call works on.
-        result: (B, H', W', O), float32, written; exact while sums stay below 2**24.
-    """
-    _, height, width, channels = codes.shape
-    _, rows, columns, outputs = result.shape
-    fired = np.empty((height * width, channels), np.int32)
-    counts = np.empty(height * width, np.int64)
-    active = np.empty(kernel[0] * kernel[1] * channels, np.uint64)
-    narrow, wide = np.empty(outputs, np.int16), np.empty(outputs, np.int32)
-    for b in range(window[0], window[1]):
-        for y in range(height):
-            for x in range(width):
-                place, count = y * width + x, 0
-                for c in range(channels):
-                    code = codes[b, y, x, c]
-                    # Written always, kept only if it fired: quicker than to ask.
-                    fired[place, min(count, channels - 1)] = c + (channels if code == 0 else 0)
-                    count += code != 1
-                counts[place] = count
-        for row in range(rows):
-            for column in range(columns):
-                total = 0
-                for i in range(kernel[0]):
-                    y = row * stride[0] - padding[0] + i * dilation[0]
-                    if y < 0 or y >= height:
-                        continue
-                    for j in range(kernel[1]):
-                        x = column * stride[1] - padding[1] + j * dilation[1]
-                        if x < 0 or x >= width:
-                            continue
-                        first = (i * kernel[1] + j) * 2 * channels
-                        place = y * width + x
-                        for e in range(counts[place]):
-                            active[total + e] = np.uint64((first + fired[place, e]) * outputs)
-                        total += counts[place]
-                _add_up(weight, active[:total], narrow, wide)
-                target = result[b, row, column]
-                for o in range(outputs):
-                    target[o] = np.float32(wide[o]) * scale
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _add_up(synapses: Any, active: Any, narrow: Any, wide: Any) -> None:
-    """The sum of the rows of ``synapses`` that begin at ``active``, into ``wide``."""
-    wide[:] = 0
-    narrow[:] = 0
-    at, pending = 0, 0
-    while at + 8 <= len(active):
-        _add_eight(synapses, active[at : at + 8], narrow)
-        at, pending = at + 8, pending + 8
-        if pending == PENDING:
-            for o in range(len(wide)):
-                wide[o] = np.int32(wide[o] + narrow[o])
-                narrow[o] = 0
-            pending = 0
-    for k in range(at, len(active)):
-        start = active[k]
-        for o in range(len(narrow)):
-            narrow[o] = np.int16(narrow[o] + np.int16(synapses[start + np.uint64(o)]))
-    for o in range(len(wide)):
-        wide[o] = np.int32(wide[o] + narrow[o])
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _add_eight(synapses: Any, active: Any, narrow: Any) -> None:
-    """Eight rows at once: ``narrow`` is read and written once for them."""
-    r0, r1, r2, r3 = active[0], active[1], active[2], active[3]
-    r4, r5, r6, r7 = active[4], active[5], active[6], active[7]
-    for index in range(len(narrow)):
-        o = np.uint64(index)  # unsigned, so that no index can be meant from the end
-        a = np.int16(np.int16(synapses[r0 + o]) + np.int16(synapses[r1 + o]))
-        b = np.int16(np.int16(synapses[r2 + o]) + np.int16(synapses[r3 + o]))
-        c = np.int16(np.int16(synapses[r4 + o]) + np.int16(synapses[r5 + o]))
-        d = np.int16(np.int16(synapses[r6 + o]) + np.int16(synapses[r7 + o]))
-        four = np.int16(np.int16(a + b) + np.int16(c + d))
-        narrow[index] = np.int16(narrow[index] + four)

@@ -33,7 +33,7 @@ from trispike.runtime.fast.workers import Workers
 CODE_LIMIT = 127
 """Largest magnitude of a value that is coded in an unsigned byte."""
 
-EVENT_RATE = 0.25
+EVENT_RATE = 0.5
 """Firing rate below which events may win over a dense operator; only then both are timed."""
 
 _INPUT_BYTES: dict[Carrier, int] = {"int8": 1, "float32": 16, "float64": 16, "int64": 40}

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from trispike.network import Connection, Conv2d, Dense, Identity
 from trispike.network.connection import Operator
-from trispike.runtime.fast.kernels import convolve_events
+from trispike.runtime.fast.events import BLOCK, convolve_events, rows_of
 from trispike.runtime.fast.layout import (
     Array,
     Shape,
@@ -147,9 +147,8 @@ class EventRunner:
     def __init__(self, conv: Conv2d, scale: int = 1) -> None:
         self.conv = conv
         self._scale = np.float32(scale)
-        by_source = conv.weight.transpose(2, 3, 1, 0)
-        both_signs = np.concatenate([by_source, -by_source], axis=2)
-        self._weight = np.ascontiguousarray(both_signs).reshape(-1)
+        self._blocks = 1 if len(conv.weight) <= BLOCK else 2
+        self._rows = rows_of(conv.weight, self._blocks)
 
     def prepare(self, values: Array) -> tuple[Array, Array]:
         """Codes as (B, H, W, C), and an empty result."""
@@ -163,7 +162,8 @@ class EventRunner:
         conv = self.conv
         convolve_events(
             images,
-            self._weight,
+            self._rows,
+            tuple(np.empty(BLOCK, np.int16) for _ in range(self._blocks)),
             conv.kernel,
             conv.stride,
             conv.padding,
