@@ -10,6 +10,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,7 +18,14 @@ import torch
 from torch import Tensor, nn
 
 from trispike.network.files import whole_file
-from trispike.nn import CTSN, SpikeModel, SpikingNeuron, record_potentials, tmpr_loss
+from trispike.nn import (
+    CTSN,
+    SpikeModel,
+    SpikingNeuron,
+    cross_entropy,
+    membrane_regularization,
+    record_potentials,
+)
 from trispike.runtime.data import Samples
 
 Augment: TypeAlias = Callable[[Tensor], Tensor]
@@ -38,11 +46,13 @@ class Recipe:
     """Images per update."""
     learning_rate: float = 6e-3
     """Highest one of the one-cycle schedule."""
+    scalar_rate: float = 0.1
+    """What the numbers that a whole layer shares (alpha, beta, gamma) learn at, of the above."""
     weight_decay: float = 0.02
     """Of AdamW."""
-    tmpr: float = 0.2
+    tmpr: float = 0.5
     """Lambda of TMPR; published: 0.05 for static images. More of it makes spikes rarer."""
-    initial_norm: float = 0.5
+    initial_norm: float = 0.35
     """Initial scale of every batch norm. From 1, two neurons in three would fire at every step."""
     initial_readout: float = 0.1
     """Standard deviation of the readout's initial weights."""
@@ -84,13 +94,13 @@ def train(
         rescale(model, recipe)
     if fast:
         compile_neurons(model)
+    regularize = torch.compile(regularization, dynamic=False) if fast else regularization
     model.to(device, memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay
-    )
+    groups = parameter_groups(model, recipe)
+    optimizer = torch.optim.AdamW(groups, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer,
-        recipe.learning_rate,
+        [group["lr"] for group in groups],
         total_steps=recipe.epochs * -(-len(images) // recipe.batch),
         pct_start=0.2,
     )
@@ -105,9 +115,8 @@ def train(
             batch, classes = augment(images[chosen]).to(device), labels[chosen].to(device)
             with record_potentials(model) as potentials, autocast(device, fast):
                 logits = model(batch.contiguous(memory_format=torch.channels_last))
-            loss = tmpr_loss(
-                logits.float(), classes, (v.float() for v in potentials.values()), recipe.tmpr
-            )
+            loss = cross_entropy(logits.float(), classes)
+            loss = loss + recipe.tmpr * regularize(list(potentials.values()))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -124,6 +133,22 @@ def train(
         keep(parts, recipe, checkpoint, epoch, seconds)
     model.to("cpu", memory_format=torch.contiguous_format)
     checkpoint.unlink(missing_ok=True)
+
+
+def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """All parameters with their learning rates: tensors, and numbers that a layer shares."""
+    tensors = [p for p in model.parameters() if p.dim()]
+    scalars = [p for p in model.parameters() if not p.dim()]
+    rate = recipe.learning_rate
+    return [
+        {"params": tensors, "lr": rate},
+        {"params": scalars, "lr": rate * recipe.scalar_rate},
+    ]
+
+
+def regularization(potentials: list[Tensor]) -> Tensor:
+    """That of TMPR, summed in float32."""
+    return membrane_regularization(v.float() for v in potentials)
 
 
 def rescale(model: nn.Module, recipe: Recipe) -> None:
@@ -146,7 +171,18 @@ def compile_neurons(model: nn.Module) -> None:
     torch._dynamo.config.recompile_limit = 64
     for module in model.modules():
         if isinstance(module, SpikingNeuron):
-            module.dynamics = torch.compile(module.dynamics, dynamic=False)  # type: ignore[method-assign]
+            compiled = torch.compile(module.dynamics, dynamic=False)
+            module.dynamics = partial(channels_last, compiled)  # type: ignore[method-assign]
+
+
+def channels_last(
+    dynamics: Callable[[Tensor], tuple[Tensor, Tensor]], x: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Run neurons on (T, N, C, H, W) in the order in which such maps lie in memory."""
+    if x.dim() != 5:
+        return dynamics(x)
+    s, v = dynamics(x.movedim(2, -1))
+    return s.movedim(-1, 2), v.movedim(-1, 2)
 
 
 def set_steps(model: nn.Module, steps: int) -> None:

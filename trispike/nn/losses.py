@@ -97,7 +97,7 @@ def membrane_regularization(potentials: Iterable[Tensor]) -> Tensor:
 
 def _layer_regularization(v: Tensor) -> Tensor:
     weights = 1 / torch.arange(1, v.shape[0] + 1, dtype=v.dtype, device=v.device)
-    return (weights * v.square().flatten(1).mean(1)).mean()
+    return (weights * (v * v).mean(tuple(range(1, v.dim())))).mean()
 
 
 def tmpr_loss(
