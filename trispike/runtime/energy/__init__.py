@@ -5,7 +5,6 @@ from trispike.runtime.energy.estimate import (
     Estimate,
     LayerEnergy,
     Term,
-    Twin,
     estimate_energy,
     prices_of,
 )
@@ -16,6 +15,7 @@ from trispike.runtime.energy.profile import (
     load_profile,
     profile_names,
 )
+from trispike.runtime.energy.twins import Twin
 
 __all__ = [
     "COUNTED",

@@ -8,10 +8,8 @@ from typing import Any
 
 from trispike.errors import InvalidDataError, InvalidSettingError
 from trispike.runtime.energy.profile import EVENTS, Coefficient, Profile, load_profile
+from trispike.runtime.energy.twins import TWIN_PROFILES, Twin, priced_twin
 from trispike.runtime.ledger import Ledger
-
-TWIN_PROFILES = ("cmos45-fp32", "cmos45-int8")
-"""Bases on which the spiking network and its dense twin are compared."""
 
 COUNTED = tuple(event for event in EVENTS if event != "mac")
 """Events of a spiking network; the dense twin has the other one."""
@@ -43,32 +41,6 @@ class LayerEnergy:
     """Mean number of events per inference, by event."""
     joules: float
     """Of the priced events."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Twin:
-    """The spiking network and the dense network of equal topology, priced alike."""
-
-    profile: str
-    spiking_joules: float
-    """Per inference."""
-    dense_joules: float
-    """Per inference."""
-    dense_macs: int
-    """Multiply-accumulates per inference of the dense network."""
-    neuron_updates: float
-    """Neuron updates per inference of the spiking network; its joules do not hold them."""
-
-    @property
-    def break_even_picojoules(self) -> float | None:
-        """Price of a neuron update beyond which the spiking network loses; None: it does anyway."""
-        lead = self.dense_joules - self.spiking_joules
-        return lead / self.neuron_updates * 1e12 if lead > 0 and self.neuron_updates else None
-
-    @property
-    def ratio(self) -> float | None:
-        """Dense over spiking; below 1 the spiking network loses; None if that did nothing."""
-        return self.dense_joules / self.spiking_joules if self.spiking_joules else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +140,7 @@ def estimate_energy(
         layers=layers,
         unpriced={e: w for e, w in unpriced.items() if totals.get(e, 1)},
         assumptions=assumptions,
-        twins=tuple(_twin(load_profile(name), totals, ledger) for name in TWIN_PROFILES),
+        twins=tuple(priced_twin(load_profile(name), totals, ledger) for name in TWIN_PROFILES),
     )
 
 
@@ -251,16 +223,3 @@ def _term(event: str, count: float, prices: dict[str, Coefficient], profile: Pro
 def _end(price: Coefficient, end: str) -> float:
     value = getattr(price, end)
     return price.picojoules if value is None else float(value)
-
-
-def _twin(profile: Profile, totals: Mapping[str, float], ledger: Ledger) -> Twin:
-    prices = profile.coefficients
-    macs = sum(c.dense_macs for c in ledger.connections.values())
-    spiking = sum(n * prices[e].picojoules for e, n in totals.items() if e in prices)
-    return Twin(
-        profile=profile.id,
-        spiking_joules=spiking * 1e-12,
-        dense_joules=macs * prices["mac"].picojoules * 1e-12,
-        dense_macs=macs,
-        neuron_updates=totals["neuron_update_active"] + totals["neuron_update_inactive"],
-    )
