@@ -10,6 +10,7 @@ from trispike.network.network import (
     Readout,
 )
 from trispike.network.neuron import FixedPointNeuron, Neuron, State, Step
+from trispike.network.steps import with_steps
 from trispike.network.storage import digest, equal, load, save
 from trispike.network.summary import describe, summary
 from trispike.network.synapses import dense_macs, expanded, fan_out, synapse_count, synapse_pairs
@@ -41,4 +42,5 @@ __all__ = [
     "summary",
     "synapse_count",
     "synapse_pairs",
+    "with_steps",
 ]
