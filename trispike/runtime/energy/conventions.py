@@ -1,0 +1,439 @@
+"""The same run under the conventions of others: what they would count, and what it would cost.
+
+Counts are those that the tool would report for the deployed network's layers on the same data, all
+samples in one batch. Where a tool looks at something that the ledger does not hold, the count is
+the ledger's own and a sentence says so.
+
+Sources: NeuroBench 2.3.0 (Yik et al., Nature Communications 2025), syops 0.0.5 (Chen et al.),
+Horowitz, ISSCC 2014, as most papers use it (for example Zhou et al., ICLR 2023), KerasSpiking 0.3.0
+(Applied Brain Research).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trispike.errors import InvalidDataError
+from trispike.network import Connection, Conv2d, Identity, Network
+from trispike.network.connection import Shape
+from trispike.runtime.ledger import ConnectionCounts, Counts, Ledger
+
+_BATCH = 256
+"""Samples that are encoded at once."""
+
+AC_PICOJOULES, MAC_PICOJOULES = 0.9, 4.6
+"""fp32 add, and multiply and add, in 45 nm (Horowitz, ISSCC 2014)."""
+
+KERAS_SPIKING = {
+    "loihi": (27.1e-12, 81e-12),
+    "spinnaker": (13.3e-9, 26e-9),
+    "spinnaker2": (450e-12, 2.19e-9),
+    "cpu": (8.6e-9, 8.6e-9),
+    "gpu": (0.3e-9, 0.3e-9),
+    "arm": (0.9e-9, 0.9e-9),
+}
+"""Joules per synaptic operation and per neuron update, by device (KerasSpiking 0.3.0)."""
+
+_DENSE_DEVICES = ("cpu", "gpu", "arm")
+"""Devices on which KerasSpiking assumes the dense network, once, whatever the data."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class InputCounts:
+    """What the data brought, which the ledger does not hold; arrays are (T,), over samples."""
+
+    positive: Counts
+    """Elements that are 1."""
+    negative: Counts
+    """Elements that are -1."""
+    graded: Counts
+    """Elements outside {-1, 0, 1}."""
+    magnitude: npt.NDArray[np.float64]
+    """Sum of absolute values, in the units of the normalized data."""
+
+    @property
+    def events(self) -> Counts:
+        """Elements that are not zero."""
+        return self.positive + self.negative + self.graded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Convention:
+    """One way to count the run, means per inference; None where the convention has no such count.
+
+    A count need not be whole: some conventions multiply by a mean rate.
+    """
+
+    id: str
+    name: str
+    accumulates: float | None
+    """AC: additions of a weight."""
+    multiply_accumulates: float | None
+    """MAC."""
+    dense: float | None
+    """Operations if nothing were zero."""
+    neuron_updates: float | None
+    joules: float | None
+    """Where the convention has prices."""
+    source: str
+    differences: tuple[str, ...]
+    """Sentences: what it does otherwise than the ledger, as far as this network shows it."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return {**asdict(self), "differences": list(self.differences)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Layer:
+    """One connection, with what its sources delivered at each step, summed over samples."""
+
+    connection: Connection
+    shape: Shape
+    """Of its sources."""
+    counts: ConnectionCounts
+    elements: int
+    positive: Counts
+    negative: Counts
+    graded: Counts
+    magnitude: npt.NDArray[np.float64]
+    reads_input: bool
+
+    @property
+    def is_layer(self) -> bool:
+        """Whether a tool that counts convolutions and matrices sees it."""
+        return not isinstance(self.connection.operator, Identity)
+
+    @property
+    def padded_macs(self) -> int:
+        """Products of the layer after its pooling, those with the zero padding included."""
+        pool, operator = self.connection.pool, self.connection.operator
+        pooled = pool.output_shape(self.shape) if pool else self.shape
+        positions = operator.output_shape(pooled)[1:] if isinstance(operator, Conv2d) else ()
+        return int(operator.weight.size) * math.prod(positions)
+
+
+def input_counts(network: Network, data: npt.NDArray[Any]) -> InputCounts:
+    """Count the elements of the data that a network receives.
+
+    Args:
+        network: The network.
+        data: Raw data of all samples, as :meth:`trispike.network.Input.encode` takes them.
+
+    Raises:
+        InvalidDataError: The data do not fit the network.
+    """
+    rows = np.zeros((4, network.steps))
+    unit = network.input.scale if network.input.encoding != "spikes" else None
+    for first in range(0, len(data), _BATCH):
+        encoded = network.input.encode(data[first : first + _BATCH], network.steps)
+        direct = network.input.encoding == "direct"
+        flat = encoded.reshape(len(encoded), 1 if direct else network.steps, -1)
+        plus, minus, all_of_it = (
+            np.count_nonzero(found, axis=(0, 2)) for found in (flat == 1, flat == -1, flat)
+        )
+        size = np.abs(flat).sum(axis=(0, 2)) * (unit or 1.0)
+        rows += np.stack([plus, minus, all_of_it - plus - minus, size])
+    positive, negative, graded = rows[:3].astype(np.int64)
+    return InputCounts(positive=positive, negative=negative, graded=graded, magnitude=rows[3])
+
+
+def conventions(ledger: Ledger, network: Network, inputs: InputCounts) -> tuple[Convention, ...]:
+    """The run under every convention, trispike's own first.
+
+    Args:
+        ledger: Of the run.
+        network: That ran.
+        inputs: Of the data that it ran on, by :func:`input_counts`.
+
+    Raises:
+        InvalidDataError: An empty ledger, or one of another network.
+    """
+    check_ledger(ledger, network)
+    layers = tuple(_layers(ledger, network, inputs))
+    return (
+        _own(ledger, network),
+        _neurobench(ledger, layers),
+        _syops(ledger, layers),
+        _papers(ledger, network, layers),
+        *(_keras_spiking(device, ledger, network, layers) for device in KERAS_SPIKING),
+    )
+
+
+def check_ledger(ledger: Ledger, network: Network) -> None:
+    """Refuse a ledger without samples, or with other parts than the network has.
+
+    Raises:
+        InvalidDataError: It is such a ledger.
+    """
+    if not ledger.samples:
+        raise InvalidDataError(
+            "ledger", got="no samples", expected="at least one", fix="Run some data first."
+        )
+    parts = (tuple(ledger.connections), tuple(ledger.populations), ledger.steps)
+    if parts != (network.labels, tuple(network.populations), network.steps):
+        raise InvalidDataError(
+            "ledger",
+            got="other connections, populations or time steps than the network's",
+            expected="the ledger of a run of this network",
+            fix="Give the network that was run.",
+        )
+
+
+def _layers(ledger: Ledger, network: Network, inputs: InputCounts) -> Iterator[_Layer]:
+    for label, c in network.labelled():
+        shape = network.source_shape(c)
+        rows = np.zeros((4, network.steps))
+        for source in c.sources:
+            if source == network.input.name:
+                delivered = (inputs.positive, inputs.negative, inputs.graded, inputs.magnitude)
+            else:
+                p = ledger.populations[source]
+                fired = p.spikes_positive + p.spikes_negative
+                delivered = (p.spikes_positive, p.spikes_negative, 0 * fired, 1.0 * fired)
+            emitted = np.stack([np.asarray(d, dtype=np.float64) for d in delivered])
+            rows[:, c.delay :] += emitted[:, : max(0, network.steps - c.delay)]
+        positive, negative, graded = rows[:3].astype(np.int64)
+        yield _Layer(
+            connection=c,
+            shape=shape,
+            counts=ledger.connections[label],
+            elements=math.prod(shape),
+            positive=positive,
+            negative=negative,
+            graded=graded,
+            magnitude=rows[3],
+            reads_input=network.input.name in c.sources,
+        )
+
+
+def _own(ledger: Ledger, network: Network) -> Convention:
+    each = ledger.samples
+    dense = sum(int(c.dense_operations.sum()) for c in ledger.connections.values())
+    updates = sum(int(p.updates.sum()) for p in ledger.populations.values())
+    return Convention(
+        id="trispike",
+        name="trispike",
+        accumulates=ledger.synaptic_operations / each,
+        multiply_accumulates=ledger.macs / each,
+        dense=dense / each,
+        neuron_updates=updates / each,
+        joules=None,
+        source="the ledger",
+        differences=(),
+    )
+
+
+def _neurobench(ledger: Ledger, layers: tuple[_Layer, ...]) -> Convention:
+    seen = [layer for layer in layers if layer.is_layer]
+    ac = mac = dense = 0
+    for layer in seen:
+        events = layer.counts.synaptic_operations + layer.counts.macs
+        whole = layer.graded > 0
+        mac += int(events[whole].sum())
+        ac += int(events[~whole].sum())
+        dense += layer.counts.dense_macs * ledger.steps
+    differences = [
+        (
+            "Layers as here: zero weights and padding are no operations, the sign of a spike does not "
+            "matter."
+        ),
+        (
+            "A call whose input holds anything outside {-1, 0, 1} is a MAC as a whole; here every "
+            "payload counts for itself."
+        ),
+        (
+            "Dense has zero weights in it, and every time step; here a synapse with weight zero is "
+            "none."
+        ),
+    ]
+    differences += _unseen(ledger, layers)
+    if any(layer.connection.pool for layer in seen):
+        differences.append(
+            "Before a layer with average pooling it would see averages, nearly all of them MACs "
+            "and fewer; the spikes behind them are counted here, as deployed."
+        )
+    if any(len(layer.connection.sources) > 1 for layer in seen):
+        differences.append(
+            "Where spikes are added before a layer it would see the sums, MACs from 2 on; the "
+            "spikes of each source are counted here."
+        )
+    return Convention(
+        id="neurobench",
+        name="NeuroBench",
+        accumulates=ac / ledger.samples,
+        multiply_accumulates=mac / ledger.samples,
+        dense=float(dense),
+        neuron_updates=None,
+        joules=None,
+        source="NeuroBench 2.3.0, SynapticOperations (Effective_ACs, Effective_MACs, Dense)",
+        differences=tuple(differences),
+    )
+
+
+def _syops(ledger: Ledger, layers: tuple[_Layer, ...]) -> Convention:
+    each = ledger.samples
+    total = mac = 0
+    ac = 0.0
+    for layer in layers:
+        sizes = [layer.padded_macs] if layer.is_layer else []
+        pool, shape = layer.connection.pool, layer.shape
+        stages = []
+        for stage in pool.stages if pool else ():
+            stages.append(math.prod(shape))
+            shape = stage.output_shape(shape)
+        # Only what reads the spikes themselves can be binary; averages and sums are not.
+        first, later = (stages + sizes)[:1], (stages + sizes)[1:]
+        single = len(layer.connection.sources) == 1
+        silent = (layer.positive + layer.negative + layer.graded) == 0
+        binary = (layer.negative + layer.graded == 0) if single else silent
+        total += sum(first + later) * ledger.steps
+        rate = layer.positive[binary].sum() / (layer.elements * each)
+        ac += sum(first) * float(rate)
+        mac += sum(first) * int((~binary).sum()) + sum(later) * int((~silent).sum())
+    differences = [
+        (
+            "An input with a -1 in it is not binary, and the layer is then dense: every product is a "
+            "MAC, those with zeros and with the padding included. So ternary networks have no "
+            "advantage at all."
+        ),
+        "The analog image is a dense MAC layer at every time step.",
+        (
+            "A binary layer counts its dense operations times the mean rate, so that borders and zero "
+            "weights cost as much as the rest."
+        ),
+        (
+            "Biases and neurons are left out here, as in the ledger; syops adds those of the modules "
+            "that it knows."
+        ),
+    ]
+    if any(layer.connection.pool for layer in layers):
+        differences.append(
+            "Pooling is counted, one operation per element before it, and so is the layer after "
+            "it, on averages: MACs."
+        )
+    if any(len(layer.connection.sources) > 1 for layer in layers):
+        differences.append("Sums of spikes before a layer are taken to be other than 0 and 1.")
+    differences += _unseen(ledger, layers)
+    return Convention(
+        id="syops",
+        name="syops",
+        accumulates=ac,
+        multiply_accumulates=float(mac),
+        dense=float(total),
+        neuron_updates=None,
+        joules=None,
+        source="syops 0.0.5",
+        differences=tuple(differences),
+    )
+
+
+def _papers(ledger: Ledger, network: Network, layers: tuple[_Layer, ...]) -> Convention:
+    each = ledger.samples
+    direct = network.input.encoding == "direct"
+    ac = mac = dense = 0.0
+    for layer in layers:
+        if not layer.is_layer:
+            continue
+        flops = layer.padded_macs
+        dense += flops
+        analog = layer.reads_input and (network.input.encoding != "spikes" or layer.graded.any())
+        if analog:
+            mac += flops * (1 if direct else ledger.steps)
+        else:
+            spikes = int((layer.positive + layer.negative).sum())
+            ac += flops * spikes / (layer.elements * each)
+    differences = [
+        (
+            "AC = dense operations x mean firing rate x time steps: borders and zero weights cost as "
+            "much as the rest; here each spike's own synapses are counted."
+        ),
+    ]
+    if direct and mac:
+        differences.append(
+            f"The layer that reads the image counts once; deployed, it reads it at each of the "
+            f"{ledger.steps} time steps."
+        )
+    if mac:
+        differences.append("That layer is dense: zeros of the input and the padding are MACs.")
+    differences += [
+        "fp32 arithmetic for a network that computes in integers where it is deployed.",
+        "No memory, no neuron updates, no routing.",
+        *_unseen(ledger, layers),
+    ]
+    return Convention(
+        id="papers-0.9-4.6",
+        name="0.9/4.6 pJ papers",
+        accumulates=ac,
+        multiply_accumulates=mac,
+        dense=dense,
+        neuron_updates=None,
+        joules=(AC_PICOJOULES * ac + MAC_PICOJOULES * mac) * 1e-12,
+        source="Horowitz, ISSCC 2014, 45 nm fp32: add 0.9 pJ, multiply and add 4.6 pJ",
+        differences=tuple(differences),
+    )
+
+
+def _keras_spiking(
+    device: str, ledger: Ledger, network: Network, layers: tuple[_Layer, ...]
+) -> Convention:
+    each = ledger.samples
+    dense = float(sum(layer.padded_macs for layer in layers if layer.is_layer))
+    neurons = sum(p.size for p in network.populations.values())
+    per_synop, per_neuron = KERAS_SPIKING[device]
+    if device in _DENSE_DEVICES:
+        synops, updates = dense, float(neurons)
+        differences = [
+            "The dense network of the same topology, once: neither spikes nor time steps matter.",
+            "One price for a synaptic operation and a neuron update.",
+        ]
+    else:
+        synops = sum(
+            layer.padded_macs * float(layer.magnitude.sum()) / (layer.elements * each)
+            for layer in layers
+            if layer.is_layer
+        )
+        updates = float(neurons * ledger.steps)
+        differences = [
+            (
+                "Synaptic operations = connections x mean input x time steps: borders and zero "
+                "weights cost as much as the rest."
+            ),
+            "The mean magnitude of an analog input is taken for a rate of events.",
+            "Every neuron update costs the same, with and without input.",
+        ]
+        if device == "loihi":
+            differences.append(
+                "27.1 pJ is written as 23.6 + 3.5; Loihi's published synaptic operation is 23.6 pJ."
+            )
+        if any(layer.connection.pool for layer in layers):
+            differences.append(
+                "Behind average pooling the rate is that of the spikes before it: signs that "
+                "cancel in a window are not seen."
+            )
+    return Convention(
+        id=f"keras-spiking-{device}",
+        name=f"KerasSpiking, {device}",
+        accumulates=synops,
+        multiply_accumulates=None,
+        dense=dense,
+        neuron_updates=updates,
+        joules=synops * per_synop + updates * per_neuron,
+        source="KerasSpiking 0.3.0, ModelEnergy",
+        differences=(*differences, *_unseen(ledger, layers)),
+    )
+
+
+def _unseen(ledger: Ledger, layers: tuple[_Layer, ...]) -> list[str]:
+    """What is said of shortcuts, if there are any."""
+    hidden = [layer.counts for layer in layers if not layer.is_layer]
+    if not hidden:
+        return []
+    count = sum(int((c.synaptic_operations + c.macs).sum()) for c in hidden) / ledger.samples
+    return [f"A shortcut is no layer: {count:,.0f} of our operations are not in it."]
