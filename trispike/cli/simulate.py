@@ -13,6 +13,7 @@ from trispike.cli.console import (
     JsonFlag,
     NetworkArgument,
     command,
+    joules,
     out,
     percent,
     print_json,
@@ -29,10 +30,13 @@ from trispike.cli.record import (
 )
 from trispike.errors import InvalidSettingError
 from trispike.network import Network, digest, load
+from trispike.runtime.anytime import EarlyExit, check_confidence, early_exit, exit_energy
 from trispike.runtime.data import Data
+from trispike.runtime.energy import Profile, estimate_energy, load_profile
 from trispike.runtime.engine import Recording, Result
 from trispike.runtime.engines import ENGINES, build_engine, default_engine
 from trispike.runtime.local_engines import LOCAL_ENGINES
+from trispike.runtime.sessions import engine_builder
 
 EngineOption: TypeAlias = Annotated[
     str | None,
@@ -50,6 +54,15 @@ MemoryOption: TypeAlias = Annotated[
 ThreadsOption: TypeAlias = Annotated[
     int | None,
     typer.Option(min=1, help="fast, onnx: threads to use; by default one per core."),
+]
+
+ExitOption: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        metavar="P",
+        help="End each sample when the softmax probability of the class it predicts so far is at "
+        "least P, between 0 and 1.",
+    ),
 ]
 
 ENGINE_OPTIONS = {
@@ -104,11 +117,20 @@ def simulate(
             metavar="HOST:PORT|auto", help="ray: the cluster; by default this machine alone."
         ),
     ] = None,
+    exit_confidence: ExitOption = None,
+    hardware: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PROFILE",
+            help="With --exit-confidence: prices for the energy; loihi1 by default.",
+        ),
+    ] = None,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
     """Run data through a network and report accuracy, spikes and synaptic operations."""
     check_destination(record, record_to, network, Path(data))
+    profile = check_exit(exit_confidence, hardware, record)
     engine = engine or default_engine()
     options = engine_options(
         engine,
@@ -124,6 +146,17 @@ def simulate(
     loaded = load(network)
     given = load_for(loaded, data, samples)
     wanted = checked_wish(loaded, record, given)
+    if exit_confidence is not None:
+        exits = run_early_exit(
+            engine, loaded, given, confidence=exit_confidence, strict=strict, **options
+        )
+        if as_json:
+            facts = result_facts(exits, loaded, given)
+            print_json(facts | {"early_exit": exit_facts(exits, profile)})
+        else:
+            print_result(exits)
+            print_exit(exits, profile)
+        return
     result = run_engine(engine, loaded, given, record=wanted, strict=strict, **options)
     facts = result_facts(result, loaded, given)
     if record_to is not None:
@@ -186,7 +219,46 @@ def run_engine(
         return engine.run(given.x, given.y, record=record, progress=progress)
 
 
-def result_facts(result: Result, network: Network, given: Data) -> dict[str, Any]:
+def run_early_exit(
+    name: str, network: Network, given: Data, *, confidence: float, **options: Any
+) -> EarlyExit:
+    """Run each sample until the network is confident, behind a progress bar."""
+    with (
+        engine_builder(name, **options) as build,
+        progress_bar(f"simulating ({name})", 2 * len(given.x)) as progress,
+    ):
+        return early_exit(
+            network, given.x, given.y, confidence=confidence, build=build, progress=progress
+        )
+
+
+def check_exit(confidence: float | None, hardware: str | None, record: Any) -> Profile:
+    """The prices of a run with early exits.
+
+    Raises:
+        InvalidSettingError: Options that do not go together, no probability, an unknown profile.
+        FileFormatError: A file that is no profile.
+    """
+    if confidence is not None:
+        check_confidence(confidence)
+    if hardware is not None and confidence is None:
+        raise InvalidSettingError(
+            "--hardware",
+            got="no --exit-confidence",
+            expected="the two together",
+            fix="Use trispike estimate for the energy of whole runs.",
+        )
+    if record and confidence is not None:
+        raise InvalidSettingError(
+            "--record",
+            got="--exit-confidence",
+            expected="one of the two: a recording has all time steps of every sample",
+            fix="Record a run of its own.",
+        )
+    return load_profile(hardware or "loihi1")
+
+
+def result_facts(result: Result | EarlyExit, network: Network, given: Data) -> dict[str, Any]:
     """What the command reports, as JSON values."""
     ledger = result.ledger
     return {
@@ -202,10 +274,11 @@ def result_facts(result: Result, network: Network, given: Data) -> dict[str, Any
         "firing_rates": {name: ledger.firing_rate(name) for name in ledger.populations},
         "seconds": result.seconds,
         "ledger": ledger.to_dict(),
+        "early_exit": None,
     }
 
 
-def print_result(result: Result) -> None:
+def print_result(result: Result | EarlyExit) -> None:
     """The same for people."""
     ledger = result.ledger
     each = max(1, ledger.samples)
@@ -231,4 +304,47 @@ def print_result(result: Result) -> None:
         f"{ledger.synaptic_operations / each:,.0f} synaptic operations, "
         f"{ledger.macs / each:,.0f} graded ones, {ledger.spikes / each:,.0f} spikes; "
         f"{ledger.saturations:,} saturations"
+    )
+
+
+def exit_facts(exits: EarlyExit, profile: Profile) -> dict[str, Any]:
+    """What early exits bring, as JSON values."""
+    energy = exit_energy(exits, profile)
+    whole = estimate_energy(exits.full.ledger, profile)
+    accuracy = exits.accuracy
+    return {
+        "confidence": exits.confidence,
+        "mean_steps": exits.mean_steps,
+        "samples_by_exit_step": list(exits.distribution),
+        "exit_steps": exits.exit_steps.tolist(),
+        "hardware": profile.id,
+        "energy_per_inference_joules": energy.joules,
+        "energy_per_inference_low_joules": energy.low_joules,
+        "energy_per_inference_high_joules": energy.high_joules,
+        "joules_per_correct_prediction": energy.joules / accuracy if accuracy else None,
+        "accuracy_of_all_steps": exits.full.accuracy,
+        "synaptic_operations_of_all_steps": exits.full.ledger.synaptic_operations,
+        "energy_per_inference_of_all_steps_joules": whole.energy_per_inference_joules,
+    }
+
+
+def print_exit(exits: EarlyExit, profile: Profile) -> None:
+    """The same for people."""
+    facts = exit_facts(exits, profile)
+    steps = table("exit after", "samples", "share", "accuracy")
+    samples = len(exits.exit_steps)
+    for step, count in enumerate(exits.distribution, start=1):
+        there = exits.exit_steps == step
+        right = None
+        if exits.labels is not None and count:
+            right = float((exits.predictions == exits.labels)[there].mean())
+        steps.add_row(str(step), f"{count:,}", percent(count / samples), percent(right))
+    out.print()
+    out.print(steps)
+    out.print(
+        f"exit at confidence {exits.confidence:g}: {exits.mean_steps:.2f} of "
+        f"{exits.full.ledger.steps} steps on average, accuracy {percent(exits.accuracy)} (all "
+        f"steps: {percent(facts['accuracy_of_all_steps'])}), "
+        f"{joules(facts['energy_per_inference_joules'])} per inference on {profile.name} (all "
+        f"steps: {joules(facts['energy_per_inference_of_all_steps_joules'])})"
     )

@@ -1,4 +1,4 @@
-"""Pictures of recordings, as Matplotlib figures: rasters, membrane traces, firing rates.
+"""Pictures as Matplotlib figures: rasters, membrane traces and firing rates of recordings; curves.
 
 ```python
 result = trispike.simulate(network, images, record={"conv1": "sv"})
@@ -21,6 +21,7 @@ if importlib.util.find_spec("matplotlib") is None:
         fix="Run: pip install 'trispike[plot]'",
     )
 
+from trispike.plots.anytime import plot_anytime
 from trispike.plots.canvas import FORMATS, check_format, save_figure
 from trispike.plots.choice import KINDS, Kind, default_kind, shown_populations
 from trispike.plots.rasters import plot_raster
@@ -33,6 +34,7 @@ __all__ = [
     "Kind",
     "check_format",
     "default_kind",
+    "plot_anytime",
     "plot_raster",
     "plot_rates",
     "plot_traces",

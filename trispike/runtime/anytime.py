@@ -19,6 +19,7 @@ from trispike.network import Network, with_steps
 from trispike.runtime.energy import Profile, estimate_energy
 from trispike.runtime.engine import Array, Engine, Progress, Result
 from trispike.runtime.ledger import Ledger
+from trispike.runtime.sample_counts import SampleCounts
 
 EngineBuilder = Callable[[Network], Engine]
 """Gives the engine for a network."""
@@ -148,7 +149,15 @@ def first_steps(ledger: Ledger, steps: int) -> Ledger:
             expected=f"1 to {ledger.steps}, the steps of the run",
             fix="Run the network for more steps first.",
         )
-    return _over_time(ledger, steps, lambda counts: counts[:steps])
+    each = ledger.per_sample
+    if each is not None:
+        each = SampleCounts(
+            **{
+                group: {name: counts[:, :steps] for name, counts in parts.items()}
+                for group, parts in each.groups().items()
+            }
+        )
+    return replace(_over_time(ledger, steps, lambda counts: counts[:steps]), per_sample=each)
 
 
 def anytime(
@@ -379,7 +388,10 @@ def _padded(ledger: Ledger, steps: int) -> Ledger:
 
 
 def _over_time(ledger: Ledger, steps: int, change: Callable[[Array], Array]) -> Ledger:
-    """A ledger with another number of steps; ``change`` gets every array over time."""
+    """A ledger with another number of steps; ``change`` gets every array over time.
+
+    Counts per sample are left out.
+    """
 
     def changed(counts: Part) -> Part:
         arrays: dict[str, Any] = {
@@ -392,6 +404,7 @@ def _over_time(ledger: Ledger, steps: int, change: Callable[[Array], Array]) -> 
     return replace(
         ledger,
         steps=steps,
+        per_sample=None,
         populations={name: changed(p) for name, p in ledger.populations.items()},
         connections={name: changed(c) for name, c in ledger.connections.items()},
     )
