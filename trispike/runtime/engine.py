@@ -14,6 +14,7 @@ import numpy.typing as npt
 from trispike.errors import InvalidDataError, InvalidSettingError, SaturationError
 from trispike.network import Network
 from trispike.runtime.ledger import Ledger
+from trispike.runtime.sample_counts import SampleCounter
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -85,6 +86,7 @@ class Engine(Protocol):
         *,
         record: Recording = None,
         progress: Progress | None = None,
+        per_sample: bool = False,
     ) -> Result:
         """Run raw data through the network.
 
@@ -93,6 +95,7 @@ class Engine(Protocol):
             labels: (N,) integers, for the accuracy.
             record: Which traces to keep.
             progress: Called as samples finish.
+            per_sample: Count what happens in every single sample, too: ``ledger.per_sample``.
 
         Raises:
             InvalidDataError: Data, labels or recording do not fit the network.
@@ -149,6 +152,10 @@ class Run:
     def encode(self, batch: slice) -> Array:
         """The same of a part of the samples, for engines that bound their memory."""
         return self.network.input.encode(self._inputs[batch], self.network.steps)
+
+    def sample_counter(self, per_sample: bool) -> SampleCounter | None:
+        """What counts the events of every single sample, if that is asked for."""
+        return SampleCounter(self.network, self.samples) if per_sample else None
 
     def batches(self, size: int) -> Iterator[slice]:
         """The samples in parts of at most ``size``."""

@@ -11,7 +11,8 @@ import numpy as np
 from trispike.errors import UnsupportedError
 from trispike.network import IntegerNetwork, Network
 from trispike.runtime.engine import Array, Progress, Recording, Result, Run
-from trispike.runtime.ledger import LedgerCounter
+from trispike.runtime.ledger import NOWHERE, LedgerCounter
+from trispike.runtime.sample_counts import SampleCounter
 from trispike.targets.lava.memory import shared_zeros
 from trispike.targets.lava.requirements import check_lava
 
@@ -64,6 +65,7 @@ class LavaEngine:
         *,
         record: Recording = None,
         progress: Progress | None = None,
+        per_sample: bool = False,
     ) -> Result:
         """Run raw data; see :class:`trispike.runtime.engine.Engine`.
 
@@ -74,10 +76,10 @@ class LavaEngine:
             EngineTimeoutError: The wall-clock limit has passed.
         """
         run = Run(self.network, inputs, labels, record)
-        counter = _SharedCounter(self.network)
+        counter = _SharedCounter(self.network, run.samples if per_sample else None)
         counter.add_samples(run.samples)
-        per_sample = _bytes_per_sample(self.network, run.wanted)
-        capacity = max(1, min(run.samples, MEMORY_BYTES // per_sample))
+        each = _bytes_per_sample(self.network, run.wanted)
+        capacity = max(1, min(run.samples, MEMORY_BYTES // each))
         seconds = 0.0
         if run.samples:
             with self._session(
@@ -90,6 +92,7 @@ class LavaEngine:
             ) as session:
                 start = time.perf_counter()
                 for batch in run.batches(capacity):
+                    counter.first[:] = batch.start
                     stream = session.stream(run.encoded[batch], progress)
                     run.step_logits[batch] = stream.step_logits
                     for name, traces in stream.records.items():
@@ -100,13 +103,45 @@ class LavaEngine:
 
 
 class _SharedCounter(LedgerCounter):
-    """A counter whose counts forked processes write; each count has one process that does."""
+    """A counter whose counts forked processes write; each count has one process that does.
 
-    def __init__(self, network: Network) -> None:
-        super().__init__(network)
+    Args:
+        network: What runs.
+        samples: How many to count one by one; None: nobody asked.
+    """
+
+    def __init__(self, network: Network, samples: int | None) -> None:
+        one_by_one = None if samples is None else SampleCounter(network, samples, _shared_counts)
+        super().__init__(network, one_by_one)
+        self.first = shared_zeros(1, np.int64)
+        """Which sample of the run is the first one in the chip's current run."""
         for counts in (*self._populations.values(), *self._connections.values()):
             for name in counts:
                 counts[name] = shared_zeros(network.steps, np.int64)
+
+    def add_population(
+        self,
+        name: str,
+        t: int,
+        spikes: Array,
+        current: Array,
+        saturations: int,
+        where: slice = NOWHERE,
+    ) -> None:
+        """Count spikes and updates of one population at step t of the sample ``where``."""
+        super().add_population(name, t, spikes, current, saturations, self._moved(where))
+
+    def add_arrival(self, label: str, t: int, payload: Array, where: slice = NOWHERE) -> None:
+        """Count what one source of a connection delivered at step t of the sample ``where``."""
+        super().add_arrival(label, t, payload, self._moved(where))
+
+    def _moved(self, where: slice) -> slice:
+        first = int(self.first[0])
+        return slice(first + where.start, first + where.stop)
+
+
+def _shared_counts(shape: tuple[int, ...]) -> Array:
+    return shared_zeros(shape, np.int64)
 
 
 def _bytes_per_sample(network: Network, wanted: Mapping[str, Any]) -> int:

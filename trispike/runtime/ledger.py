@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -18,8 +18,12 @@ import numpy.typing as npt
 from trispike.network import Network, dense_macs, fan_out
 from trispike.network.arrays import same_values
 from trispike.network.dynamics import TimeStep
+from trispike.runtime.sample_counts import SampleCounter, SampleCounts
 
 Counts: TypeAlias = npt.NDArray[np.int64]
+
+NOWHERE = slice(0, 0)
+"""Where samples are that nobody counts one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -52,6 +56,9 @@ class ConnectionCounts:
     """Ternary spikes times the existing nonzero synapses that they were delivered over."""
     macs: Counts
     """The same for payloads outside {-1, 0, 1}: real multiply-accumulates."""
+    zero_weight_operations: Counts
+    """Payloads other than 0 times the pairs that they reach with a weight of zero: no synapses, and
+    in none of the counts above, but fetched where a kernel is stored with its zeros."""
     dense_operations: Counts
     """Synaptic operations if every source element had been active at every step."""
 
@@ -68,6 +75,8 @@ class Ledger:
     """By name."""
     connections: Mapping[str, ConnectionCounts]
     """By label, those into the readout included."""
+    per_sample: SampleCounts | None = None
+    """What happened in every single sample, if that was asked for."""
 
     @property
     def synaptic_operations(self) -> int:
@@ -114,19 +123,29 @@ class Ledger:
                     b = np.asarray(getattr(theirs[name], field.name))
                     if not same_values(a, b):
                         found.append(f"{group}/{name}/{field.name}")
+        mine, theirs = self.per_sample, other.per_sample
+        if mine is not None and theirs is not None:
+            found += [f"per_sample/{entry}" for entry in mine.differences(theirs)]
+        elif mine is not theirs:
+            found.append("per_sample")
         return found
 
     def merged(self, other: Ledger) -> Ledger:
-        """The ledger of both sets of samples; networks must be the same."""
+        """The ledger of both sets of samples, in this order; networks must be the same.
+
+        Counts per sample are kept if both have them.
+        """
+        mine, theirs = self.per_sample, other.per_sample
         return replace(
             self,
+            per_sample=None if mine is None or theirs is None else mine.merged(theirs),
             samples=self.samples + other.samples,
             populations=_merge(self.populations, other.populations),
             connections=_merge(self.connections, other.connections),
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON form: totals, and per part the lists over time steps."""
+        """JSON form: totals, and per part the lists over time steps; nothing per sample."""
         return {
             "samples": self.samples,
             "steps": self.steps,
@@ -156,28 +175,44 @@ def _merge(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-_GEOMETRIES: WeakKeyDictionary[Network, tuple[dict[str, Counts], dict[str, int]]] = (
-    WeakKeyDictionary()
-)
+class _Geometry(NamedTuple):
+    """Of one connection."""
+
+    fan_out: Counts
+    """Synapses of every source element."""
+    zeros: Counts
+    """Pairs with a weight of zero of every source element."""
+    dense_macs: int
 
 
-def _geometry(network: Network) -> tuple[dict[str, Counts], dict[str, int]]:
-    """Fan-out and dense multiply-accumulates by connection label, computed once per network."""
+_GEOMETRIES: WeakKeyDictionary[Network, dict[str, _Geometry]] = WeakKeyDictionary()
+
+
+def _geometries(network: Network) -> dict[str, _Geometry]:
+    """By connection label, computed once per network."""
     if network not in _GEOMETRIES:
-        shapes = {label: network.source_shape(c) for label, c in network.labelled()}
-        _GEOMETRIES[network] = (
-            {label: fan_out(c, shapes[label]) for label, c in network.labelled()},
-            {label: dense_macs(c, shapes[label]) for label, c in network.labelled()},
-        )
+        found = {}
+        for label, connection in network.labelled():
+            shape = network.source_shape(connection)
+            reach = fan_out(connection, shape)
+            pairs = fan_out(connection, shape, include_zero_weights=True)
+            found[label] = _Geometry(reach, pairs - reach, dense_macs(connection, shape))
+        _GEOMETRIES[network] = found
     return _GEOMETRIES[network]
 
 
 class LedgerCounter:
-    """Adds up the counts of a network while it runs."""
+    """Adds up the counts of a network while it runs.
 
-    def __init__(self, network: Network) -> None:
+    Args:
+        network: What runs.
+        samples: Counts what happens in every single one, too; None: nobody asked.
+    """
+
+    def __init__(self, network: Network, samples: SampleCounter | None = None) -> None:
         self._network = network
-        self._fan_out, self._dense_macs = _geometry(network)
+        self._geometries = _geometries(network)
+        self._per_sample = samples
         self._samples = 0
 
         def zeros(names: tuple[str, ...]) -> dict[str, Counts]:
@@ -188,22 +223,22 @@ class LedgerCounter:
             for name in network.populations
         }
         self._connections = {
-            label: zeros(("synaptic_operations", "macs")) for label in network.labels
+            label: zeros(("synaptic_operations", "macs", "zero_weight_operations"))
+            for label in network.labels
         }
 
     def add_samples(self, count: int) -> None:
         """Count samples; their events follow with :meth:`add_step`."""
         self._samples += count
 
-    def add_step(self, step: TimeStep) -> None:
-        """Count the events of one time step of a batch."""
+    def add_step(self, step: TimeStep, where: slice = NOWHERE) -> None:
+        """Count the events of one time step of a batch: the samples ``where`` of the run."""
         for name, population in step.populations.items():
-            self.add_population(
-                name, step.t, population.spikes, step.currents[name], population.saturations
-            )
+            current, saturations = step.currents[name], population.saturations
+            self.add_population(name, step.t, population.spikes, current, saturations, where)
         for label, arrived in step.arrived.items():
             for payload in arrived:
-                self.add_arrival(label, step.t, payload)
+                self.add_arrival(label, step.t, payload, where)
 
     def add_population(
         self,
@@ -212,22 +247,30 @@ class LedgerCounter:
         spikes: npt.NDArray[Any],
         current: npt.NDArray[Any],
         saturations: int,
+        where: slice = NOWHERE,
     ) -> None:
         """Count spikes and updates of one population at step t, over a batch."""
+        if self._per_sample is not None:
+            self._per_sample.add_spikes(name, where, t, spikes)
         counts = self._populations[name]
         counts["spikes_positive"][t] += np.count_nonzero(spikes > 0)
         counts["spikes_negative"][t] += np.count_nonzero(spikes < 0)
         counts["updates_with_input"][t] += np.count_nonzero(current)
         counts["saturations"][t] += saturations
 
-    def add_arrival(self, label: str, t: int, payload: npt.NDArray[Any]) -> None:
+    def add_arrival(
+        self, label: str, t: int, payload: npt.NDArray[Any], where: slice = NOWHERE
+    ) -> None:
         """Count what one source of a connection delivered at step t: (N, *source shape)."""
+        if self._per_sample is not None:
+            self._per_sample.add_arrival(label, where, t, payload)
         ternary = np.abs(payload) == 1
-        graded = (payload != 0) & ~ternary
-        reach = self._fan_out[label]
-        counts = self._connections[label]
-        counts["synaptic_operations"][t] += int((ternary.sum(axis=0) * reach).sum())
-        counts["macs"][t] += int((graded.sum(axis=0) * reach).sum())
+        graded = ((payload != 0) & ~ternary).sum(axis=0)
+        once = ternary.sum(axis=0)
+        geometry, counts = self._geometries[label], self._connections[label]
+        counts["synaptic_operations"][t] += int((once * geometry.fan_out).sum())
+        counts["macs"][t] += int((graded * geometry.fan_out).sum())
+        counts["zero_weight_operations"][t] += int(((once + graded) * geometry.zeros).sum())
 
     def add_events(
         self,
@@ -254,11 +297,12 @@ class LedgerCounter:
                 or 1 at that step.
             graded: The same for payloads outside {-1, 0, 1}.
         """
-        counts, reach = self._connections[label], self._fan_out[label]
+        counts, geometry = self._connections[label], self._geometries[label]
         for name, delivered in (("synaptic_operations", ternary), ("macs", graded)):
             if delivered is not None:
                 steps = delivered.reshape(len(delivered), -1).astype(np.int64, copy=False)
-                counts[name] += steps @ reach.reshape(-1)
+                counts[name] += steps @ geometry.fan_out.reshape(-1)
+                counts["zero_weight_operations"] += steps @ geometry.zeros.reshape(-1)
 
     def add_emitted(self, emitted: Mapping[str, tuple[Counts, Counts | None]]) -> None:
         """Add what all connections delivered, from what their sources emitted.
@@ -282,8 +326,10 @@ class LedgerCounter:
             return np.full(network.steps, count * samples, dtype=np.int64)
 
         sources = dict(network.labelled())
+        synapses = {label: int(g.fan_out.sum()) for label, g in self._geometries.items()}
         return Ledger(
             samples=samples,
+            per_sample=None if self._per_sample is None else self._per_sample.counts(),
             steps=network.steps,
             populations={
                 name: PopulationCounts(
@@ -295,9 +341,9 @@ class LedgerCounter:
             },
             connections={
                 label: ConnectionCounts(
-                    synapses=int(self._fan_out[label].sum()),
-                    dense_macs=self._dense_macs[label],
-                    dense_operations=every_step(int(self._fan_out[label].sum()) * len(c.sources)),
+                    synapses=synapses[label],
+                    dense_macs=self._geometries[label].dense_macs,
+                    dense_operations=every_step(synapses[label] * len(c.sources)),
                     **{key: value.copy() for key, value in self._connections[label].items()},
                 )
                 for label, c in sources.items()

@@ -51,6 +51,7 @@ class NirEngine:
         *,
         record: Recording = None,
         progress: Progress | None = None,
+        per_sample: bool = False,
     ) -> Result:
         """Run raw data; see :class:`trispike.runtime.engine.Engine`.
 
@@ -58,5 +59,7 @@ class NirEngine:
             InvalidDataError: Data, labels or recording do not fit the network.
             SaturationError: A state left its range, in strict mode.
         """
-        result = self._engine.run(inputs, labels, record=record, progress=progress)
+        result = self._engine.run(
+            inputs, labels, record=record, progress=progress, per_sample=per_sample
+        )
         return dataclasses.replace(result, engine=self.name)

@@ -13,6 +13,7 @@ from trispike.errors import (
 )
 from trispike.network import Network
 from trispike.runtime.engine import (
+    TRACES,
     Array,
     Progress,
     Recording,
@@ -87,6 +88,7 @@ class OnnxEngine:
         *,
         record: Recording = None,
         progress: Progress | None = None,
+        per_sample: bool = False,
     ) -> Result:
         """Run raw data; see :class:`trispike.runtime.engine.Engine`.
 
@@ -96,13 +98,18 @@ class OnnxEngine:
             EngineError: onnxruntime failed.
         """
         run = Run(self.network, inputs, labels, record)
-        session = self._session(run.wanted)
-        counter = LedgerCounter(self.network)
+        samples = run.sample_counter(per_sample)
+        session = self._session(_with_spikes(run) if samples else run.wanted)
+        counter = LedgerCounter(self.network, samples)
         for batch in run.batches(self.batch_size):
             values = self._values(session, run.encoded[batch])
             run.step_logits[batch] = values["step_logits"]
             self._check(values)
             _count(counter, self.network, run.encoded[batch], values)
+            if samples:
+                samples.add_input(batch, run.encoded[batch])
+                for name in self.network.populations:
+                    samples.add_trains(name, batch, values[f"{name}.s"])
             for name, traces in run.records.items():
                 for trace, target in traces.items():
                     target[batch] = values[f"{name}.{trace}"]
@@ -207,6 +214,12 @@ def _serialized(model: ModelProto) -> bytes:
             fix="Use the reference engine, or run the exported file.",
         )
     return model.SerializeToString(deterministic=True)
+
+
+def _with_spikes(run: Run) -> dict[str, tuple[str, ...]]:
+    """What was asked for, and the spikes of every population."""
+    wanted = {name: {*run.wanted.get(name, ()), "s"} for name in run.network.populations}
+    return {name: tuple(t for t in TRACES if t in traces) for name, traces in wanted.items()}
 
 
 def _count(

@@ -42,6 +42,7 @@ class ReferenceEngine:
         *,
         record: Recording = None,
         progress: Progress | None = None,
+        per_sample: bool = False,
     ) -> Result:
         """Run raw data; see :class:`trispike.runtime.engine.Engine`.
 
@@ -50,11 +51,11 @@ class ReferenceEngine:
             SaturationError: A state left its range, in strict mode.
         """
         run = Run(self.network, inputs, labels, record)
-        counter = LedgerCounter(self.network)
+        counter = LedgerCounter(self.network, run.sample_counter(per_sample))
         for batch in run.batches(self.batch_size):
             counter.add_samples(batch.stop - batch.start)
             for step in time_steps(self.network, run.encoded[batch]):
-                counter.add_step(step)
+                counter.add_step(step, batch)
                 run.step_logits[batch, step.t] = step.logits
                 self._check(step)
                 for name, traces in run.records.items():

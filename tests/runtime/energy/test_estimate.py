@@ -43,7 +43,7 @@ def ledger() -> Ledger:
         connections={
             "input->a": ConnectionCounts(
                 synapses=20, dense_macs=30, synaptic_operations=counts(40, 60), macs=counts(8, 2),
-                dense_operations=counts(40, 40),
+                zero_weight_operations=counts(0, 0), dense_operations=counts(40, 40),
             )
         },
     )  # fmt: skip

@@ -18,8 +18,10 @@ from trispike.runtime.fast.layout import Array, from_layout, laid_out, to_layout
 from trispike.runtime.fast.links import Link, Signal
 from trispike.runtime.fast.neurons import EVENTS, Counts, Neurons
 from trispike.runtime.fast.plan import Stage, is_narrow, stages
+from trispike.runtime.fast.samples import count_codes, reach_of
 from trispike.runtime.fast.workers import Workers
 from trispike.runtime.ledger import Ledger, LedgerCounter, payload_counts
+from trispike.runtime.sample_counts import SampleCounter
 
 LARGEST_BATCH = 256
 """Larger ones gain nothing."""
@@ -32,10 +34,17 @@ STATES = ("i", "c", "v")
 
 
 class Tally:
-    """What is counted over the batches of a run."""
+    """What is counted over the batches of a run.
 
-    def __init__(self, network: Network) -> None:
+    Args:
+        network: What runs.
+        per_sample: Counts what happens in every single sample; None: nobody asked.
+    """
+
+    def __init__(self, network: Network, per_sample: SampleCounter | None = None) -> None:
         self._network = network
+        self.per_sample = per_sample
+        """To be told of what populations emit; the input is counted here."""
         self._samples = 0
         self.populations = {
             name: Counts.zeros(network.steps, population.size)
@@ -44,8 +53,10 @@ class Tally:
         zeros = np.zeros((network.steps, *network.input.shape), np.int64)
         self._input = (zeros, zeros.copy())
 
-    def add_input(self, encoded: Array) -> None:
-        """Count what enters: (N, *shape) or (N, T, *shape)."""
+    def add_input(self, where: slice, encoded: Array) -> None:
+        """Count what enters in a batch: (N, *shape) or (N, T, *shape)."""
+        if self.per_sample:
+            self.per_sample.add_input(where, encoded)
         self._samples += len(encoded)
         ternary, graded = payload_counts(self._network, encoded)
         self._input[0][:] += ternary
@@ -63,7 +74,7 @@ class Tally:
 
     def ledger(self) -> Ledger:
         """The counts so far."""
-        network, counter = self._network, LedgerCounter(self._network)
+        network, counter = self._network, LedgerCounter(self._network, self.per_sample)
         counter.add_samples(self._samples)
         emitted: dict[str, tuple[Array, Array | None]] = {network.input.name: self._input}
         for name, counts in self.populations.items():
@@ -139,6 +150,7 @@ class Machine:
             self._links[connection.target].append(Link(network, label, connection, self._workers))
         loops = {name for stage in self._stages if stage.loop for name in stage.populations}
         self._shortcuts: dict[str, Link] = {}
+        self._reach: dict[str, Array] = {}
         self._neurons: dict[str, Neurons] = {}
         for name, population in network.populations.items():
             narrow = is_narrow(network, name)
@@ -176,7 +188,7 @@ class Machine:
         """
         network = self.network
         encoded = run.encode(where)
-        tally.add_input(encoded)
+        tally.add_input(where, encoded)
         before = tally.events()
         signals = {network.input.name: self._input_signal(encoded)}
         batch = Batch(run, where, len(encoded), signals, tally)
@@ -209,6 +221,7 @@ class Machine:
         neurons.advance(currents, shortcut, codes, batch.tally.populations[name], traces=traces)
         batch.signals[name] = self._emitted(name, codes)
         self._record(name, batch, codes, traces)
+        self._count(name, batch, codes)
 
     def _run_loop(self, stage: Stage, batch: Batch) -> None:
         """Populations that read each other, step by step."""
@@ -236,6 +249,7 @@ class Machine:
                 member.step(t, now, batch.signals, batch.tally.populations[name])
         for name, member in zip(stage.populations, members, strict=True):
             self._record(name, batch, member.codes, member.traces)
+            self._count(name, batch, member.codes)
 
     def _currents(self, target: str, batch: Batch, leave_out: Sequence[Link] = ()) -> Array:
         """(T or 1, N, E): the sum over the connections into a target, but for its shortcut."""
@@ -292,6 +306,15 @@ class Machine:
                 assert traces is not None
                 values = traces[STATES.index(trace)]
             target[batch.where] = from_layout(values, shape).swapaxes(0, 1)
+
+    def _count(self, name: str, batch: Batch, codes: Array) -> None:
+        """Count what happened in every single sample, if that is asked for."""
+        if (counter := batch.tally.per_sample) is None:
+            return
+        if name not in self._reach:
+            self._reach[name] = reach_of(counter, name)
+        fired, reached = count_codes(codes, self._reach[name], self._workers)
+        counter.add_counted(name, batch.where, fired, reached)
 
     def _take_shortcut(self, name: str) -> None:
         """Let the kernel of a population apply one of its identity connections."""

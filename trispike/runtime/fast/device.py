@@ -25,6 +25,7 @@ from trispike.runtime.engine import Run
 from trispike.runtime.fast.batch import Tally, samples_that_fit
 from trispike.runtime.fast.layout import to_layout
 from trispike.runtime.fast.plan import EXACT_FLOAT32, current_limit, pooled_limit
+from trispike.runtime.sample_counts import SampleCounter
 
 EXACT_TF32 = 1 << 11
 """Integers up to this magnitude are factors that TF32 does not round."""
@@ -94,10 +95,12 @@ class DeviceMachine:
         """
         network, readout = self.network, self.network.readout
         encoded = run.encode(where)
-        tally.add_input(encoded)
+        tally.add_input(where, encoded)
         before = tally.events()
         frames = torch.from_numpy(encoded).to(self._device)
         states = {n: p.initial_state(len(encoded)) for n, p in self._neurons.items()}
+        samples = tally.per_sample
+        counted = _DeviceCounts(samples, len(encoded), self._device) if samples else None
         emitted: deque[dict[str, Tensor]] = deque(maxlen=self._longest + 1)
         still: dict[str, Tensor] = {}
         for t in range(network.steps):
@@ -112,12 +115,16 @@ class DeviceMachine:
                 counts.events[:, t] += [int(count) for count in found]
                 fired = to_layout((s != 0).sum(0).cpu().numpy(), 0)
                 counts.fired[t] += fired.reshape(-1).astype(np.int32)
+                if counted:
+                    counted.add(name, t, s)
                 after = states[name]
                 traces = {"s": s, "v": v, "i": after.i, "c": after.c}
                 for trace, target in run.records.get(name, {}).items():
                     target[where, t] = traces[trace].cpu().numpy()
             x = self._current(readout.name, emitted, still, len(encoded))
             run.step_logits[where, t] = readout.step_logits(x.cpu().numpy())
+        if counted:
+            counted.end(where)
         if strict:
             tally.check_saturations(before)
 
@@ -145,6 +152,32 @@ class DeviceMachine:
                     still[link.label] = part
             total += part.reshape(total.shape)
         return total
+
+
+class _DeviceCounts:
+    """What happens in every single sample of a batch."""
+
+    def __init__(self, counter: SampleCounter, samples: int, device: torch.device) -> None:
+        self._counter = counter
+        self._reach, self._found = {}, {}
+        for name, population in counter.network.populations.items():
+            # Sums of fan-out stay far below 2**53, so that float64 is exact.
+            rows = [np.ones(population.size, np.int64)]
+            rows += [counter.reach[label] for label, _ in counter.readers(name)]
+            self._reach[name] = torch.tensor(np.array(rows, np.float64)).to(device)
+            shape = (counter.network.steps, len(rows), samples)
+            self._found[name] = torch.zeros(shape, dtype=torch.float64, device=device)
+
+    def add(self, name: str, t: int, spikes: Tensor) -> None:
+        """Count what a population fired at step t: (N, *shape)."""
+        active = (spikes != 0).flatten(1).to(torch.float64)
+        self._found[name][t] = self._reach[name] @ active.T
+
+    def end(self, where: slice) -> None:
+        """Hand over what was found."""
+        for name, found in self._found.items():
+            counts = found.cpu().numpy().astype(np.int64).transpose(1, 2, 0)
+            self._counter.add_counted(name, where, counts[0], counts[1:])
 
 
 class _DeviceLink:

@@ -70,6 +70,7 @@ class FastEngine:
         *,
         record: Recording = None,
         progress: Progress | None = None,
+        per_sample: bool = False,
     ) -> Result:
         """Run raw data; see :class:`trispike.runtime.engine.Engine`.
 
@@ -78,7 +79,7 @@ class FastEngine:
             SaturationError: A state left its range, in strict mode.
         """
         run = Run(self.network, inputs, labels, record)
-        tally = self._tally(self.network)
+        tally = self._tally(self.network, run.sample_counter(per_sample))
         with self._machine.started():
             for batch in run.batches(self._machine.batch_size):
                 self._machine.run(run, batch, tally, strict=self.strict)

@@ -18,6 +18,7 @@ from trispike.runtime.ledger import Ledger, LedgerCounter
 from trispike.runtime.local_engines import LOCAL_ENGINES, default_engine
 from trispike.runtime.ray_engine.session import check_ray, session
 from trispike.runtime.ray_engine.worker import INPUT, PART, SAMPLE, Job, Part, Worker
+from trispike.runtime.sample_counts import SampleCounter
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -105,6 +106,7 @@ class RayEngine:
         *,
         record: Recording = None,
         progress: Progress | None = None,
+        per_sample: bool = False,
     ) -> Result:
         """Run raw data; see :class:`trispike.runtime.engine.Engine`.
 
@@ -118,26 +120,30 @@ class RayEngine:
         """
         inputs = np.asarray(inputs)
         run = Run(self.network, inputs, labels, record)
-        reduction = _Reduction(run)
+        reduction = _Reduction(run, per_sample)
         seconds = 0.0
         if run.samples:
             with session(self.address, self.workers):
                 start = time.perf_counter()
-                for part in self._parts(inputs, run):
+                for part in self._parts(inputs, run, per_sample):
                     added = reduction.add(part)
                     if progress and added:
                         progress(added)
                 seconds = time.perf_counter() - start
         return run.result(self.name, reduction.ledger(), seconds)
 
-    def _parts(self, inputs: Array, run: Run) -> Iterator[Part]:
+    def _parts(self, inputs: Array, run: Run, per_sample: bool) -> Iterator[Part]:
         """The parts of all shards, in the order in which they are finished."""
         import ray  # noqa: PLC0415 - optional
 
         workers = self._checked_workers()
         job = ray.put(
             Job.of(
-                self.network, inner=self._inner, options=self._options, record=run.wanted or None
+                self.network,
+                inner=self._inner,
+                options=self._options,
+                record=run.wanted or None,
+                per_sample=per_sample,
             )
         )
         size = self.shard_size or _shard_size(inputs, run, workers)
@@ -166,8 +172,9 @@ class RayEngine:
 class _Reduction:
     """Parts put together, each once, whatever their order."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, per_sample: bool) -> None:
         self._run = run
+        self._per_sample = per_sample
         self._ledgers: dict[int, Ledger] = {}
 
     def add(self, part: Part) -> int:
@@ -188,7 +195,9 @@ class _Reduction:
         Raises:
             EngineError: Samples are missing.
         """
-        total = LedgerCounter(self._run.network).ledger()
+        network = self._run.network
+        nobody = SampleCounter(network, 0) if self._per_sample else None
+        total = LedgerCounter(network, nobody).ledger()
         for first in sorted(self._ledgers):
             total = total.merged(self._ledgers[first])
         if total.samples != self._run.samples:

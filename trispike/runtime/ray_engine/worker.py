@@ -45,6 +45,8 @@ class Job:
     """Passed to it."""
     record: Recording
     """Which traces to keep."""
+    per_sample: bool
+    """Whether to count what happens in every single sample."""
     version: str = field(default_factory=_version)
     """Of trispike, on the driver."""
 
@@ -117,7 +119,7 @@ class Worker:
     def _part(self, samples: Array, inputs: Array) -> Part:
         if self._engine is None:
             self._engine = self._job.engine()
-        result = self._engine.run(inputs, record=self._job.record)
+        result = self._engine.run(inputs, record=self._job.record, per_sample=self._job.per_sample)
         return Part(
             samples=np.array(samples, dtype=np.int64),
             step_logits=result.step_logits,

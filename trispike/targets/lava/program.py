@@ -27,12 +27,12 @@ class Counter(Protocol):
     """Who counts events; :class:`trispike.runtime.ledger.LedgerCounter` is one."""
 
     def add_population(
-        self, name: str, t: int, spikes: Array, current: Array, saturations: int
+        self, name: str, t: int, spikes: Array, current: Array, saturations: int, where: slice
     ) -> None:
-        """Count spikes and updates of one population at step t."""
+        """Count spikes and updates of one population at step t of the one sample ``where``."""
 
-    def add_arrival(self, label: str, t: int, payload: Array) -> None:
-        """Count what one source of a connection delivered at step t."""
+    def add_arrival(self, label: str, t: int, payload: Array, where: slice) -> None:
+        """Count what one source of a connection delivered at step t of the sample ``where``."""
 
 
 class Clock:
@@ -141,14 +141,16 @@ class _Arrivals:
         sources = zip(connection.sources, latencies, strict=True)
         return tuple(self._lines[source][latency - 1][None] for source, latency in sources)
 
-    def current(self, shape: tuple[int, ...], t: int, counter: Counter | None) -> Array:
-        """Sum over the connections for time step t, (1, *shape)."""
+    def current(
+        self, shape: tuple[int, ...], sample: int, t: int, counter: Counter | None
+    ) -> Array:
+        """Sum over the connections for time step t of a sample, (1, *shape)."""
         total = np.zeros((1, *shape), np.int64)
         for label, connection, latencies in self.connections:
             arrived = self.at(connection, latencies, t)
             if counter:
                 for payload in arrived:
-                    counter.add_arrival(label, t, payload)
+                    counter.add_arrival(label, t, payload, slice(sample, sample + 1))
             summed = arrived[0][0]
             if len(arrived) > 1:
                 summed = sum((payload[0].astype(np.int32) for payload in arrived[1:]), summed)
@@ -210,11 +212,18 @@ class PopulationProgram:
         sample, t = due
         if t == 0:
             self._state = self._initial
-        current = self._arrivals.current(self.shape, t, self._counter)
+        current = self._arrivals.current(self.shape, sample, t, self._counter)
         step = self._neuron.step(self._state, current)
         self._state = step.state
         if self._counter:
-            self._counter.add_population(self.name, t, step.spikes, current, step.saturations)
+            self._counter.add_population(
+                self.name,
+                t,
+                step.spikes,
+                current,
+                step.saturations,
+                slice(sample, sample + 1),
+            )
         if step.saturations and not self.saturated[2]:
             self.saturated[:] = sample, t, step.saturations
         for trace, target in self.records.items():
@@ -255,7 +264,7 @@ class ReadoutProgram:
         if due is None:
             return
         sample, t = due
-        current = self._arrivals.current((self._readout.classes,), t, self._counter)
+        current = self._arrivals.current((self._readout.classes,), sample, t, self._counter)
         self.step_logits[sample, t] = self._readout.step_logits(current)[0]
 
     def receive(self, spikes: Sequence[Array]) -> None:
