@@ -125,6 +125,48 @@ _subtract_rows = _adder("sub")
 
 
 @intrinsic
+def _collect(_: Any, sums: Any, net: Any, totals: Any) -> Any:
+    """Move sums, of ``net`` more additions than subtractions, to their totals: (64*blocks,)."""
+    signature = types.void(sums, types.int64, totals)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        sums, net, totals = arguments
+        kinds = signature.args
+        bias = builder.trunc(builder.mul(net, ir.Constant(_INT64, BIAS)), _VECTOR.element)
+        bias = _everywhere(builder, bias, _VECTOR)
+        eight = ir.Constant(_VECTOR, [8] * _PAIRS)
+        alternately = [half * _PAIRS + k for k in range(_PAIRS) for half in (0, 1)]
+        order = ir.Constant(ir.VectorType(_INT32, BLOCK), alternately)
+        wide = ir.VectorType(_INT32, BLOCK)
+        totals = context.make_array(kinds[2])(context, builder, totals).data
+        totals = builder.bitcast(totals, wide.as_pointer())
+        for n in range(len(kinds[0])):
+            array = builder.extract_value(sums, n)
+            block = context.make_array(kinds[0].dtype)(context, builder, array).data
+            block = builder.bitcast(block, _VECTOR.as_pointer())
+            places = [builder.gep(block, [ir.Constant(_INT64, half)]) for half in (0, 1)]
+            pair, odd = (builder.load(place, align=2) for place in places)
+            even = builder.sub(builder.sub(pair, builder.shl(odd, eight)), bias)
+            outputs = builder.sext(builder.shuffle_vector(even, odd, order), wide)
+            total = builder.gep(totals, [ir.Constant(_INT64, n)])
+            outputs = builder.add(builder.load(total, align=4), outputs)
+            builder.store(outputs, total, align=4)
+            for place in places:
+                builder.store(ir.Constant(_VECTOR, [0] * _PAIRS), place, align=2)
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+def _everywhere(builder: Any, value: Any, vector: Any) -> Any:
+    """A vector of one value."""
+    nothing = ir.Constant(vector, ir.Undefined)
+    first = builder.insert_element(nothing, value, ir.Constant(_INT32, 0))
+    places = ir.Constant(ir.VectorType(_INT32, vector.count), [0] * vector.count)
+    return builder.shuffle_vector(first, nothing, places)
+
+
+@intrinsic
 def _where(_: Any, codes: Any, place: Any, code: Any) -> Any:
     """Which of 64 codes are a certain one, as bits."""
     signature = types.uint64(codes, types.int64, types.uint8)
@@ -133,10 +175,7 @@ def _where(_: Any, codes: Any, place: Any, code: Any) -> Any:
         codes, place, code = arguments
         origin = context.make_array(signature.args[0])(context, builder, codes).data
         origin = builder.bitcast(builder.gep(origin, [place]), _CODES.as_pointer())
-        nothing = ir.Constant(_CODES, ir.Undefined)
-        one = builder.insert_element(nothing, code, ir.Constant(_INT32, 0))
-        everywhere = ir.Constant(ir.VectorType(_INT32, BLOCK), [0] * BLOCK)
-        wanted = builder.shuffle_vector(one, nothing, everywhere)
+        wanted = _everywhere(builder, code, _CODES)
         same = builder.icmp_unsigned("==", builder.load(origin, align=1), wanted)
         return builder.bitcast(same, _INT64)
 
@@ -191,7 +230,7 @@ def convolve_events(
     starts = np.zeros((2, height, width + 1), np.int64)
     # Columns of the kernel that are neighbours in the image, and so are their events.
     together = kernel[1] if dilation[1] == 1 else 1
-    totals = np.empty((len(sums), BLOCK), np.int32)
+    totals = np.empty(row, np.int32)
     for b in range(window[0], window[1]):
         for y in range(height):
             _find_events(codes[b, y], row, places[:, y], starts[:, y])
@@ -230,9 +269,8 @@ def convolve_events(
                     _collect(sums, net, totals)
                     first = tile * row
                     target = result[b, out_y, out_x, first : min(outputs, first + row)]
-                    flat = totals.reshape(-1)
                     for o in range(len(target)):
-                        target[o] = np.float32(flat[o]) * scale
+                        target[o] = np.float32(totals[o]) * scale
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -272,16 +310,3 @@ def _find_events(codes: Any, row: Any, places: Any, starts: Any) -> None:
 def _clear(sums: Any) -> None:
     for block in sums:
         block[:] = 0
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _collect(sums: Any, net: Any, totals: Any) -> None:
-    """Move sums of ``net`` more additions than subtractions to their totals."""
-    bias = np.int16(net * BIAS)
-    for n, block in enumerate(sums):
-        for k in range(_PAIRS):
-            pair, odd = block[k], block[_PAIRS + k]
-            even = np.int16(np.int16(pair - np.int16(odd << 8)) - bias)
-            totals[n, 2 * k] = np.int32(totals[n, 2 * k] + even)
-            totals[n, 2 * k + 1] = np.int32(totals[n, 2 * k + 1] + odd)
-            block[k] = block[_PAIRS + k] = 0
