@@ -34,9 +34,10 @@ test-all: $(STAMP)  ## run all tests
 
 # On top of .venv, in an environment of its own, without the dependencies that these tools declare:
 # see the file of requirements.
-interop: $(INTEROP_STAMP)  ## test against Norse, sinabs, snnTorch, SpikingJelly and SANA-FE
+interop: $(INTEROP_STAMP)  ## test against Norse, sinabs, snnTorch, SpikingJelly, SANA-FE, NeuroBench and syops
 	@PYTHONPATH=. $(VENV)-interop/bin/python -m pytest tests/export/nir/test_interop.py \
-	    tests/benchmarks/test_eager.py tests/targets/sanafe $(PYTEST_ARGS)
+	    tests/benchmarks/test_eager.py tests/targets/sanafe \
+	    tests/runtime/energy/test_tools.py $(PYTEST_ARGS)
 
 check: $(STAMP)  ## lint, formatting, types, import rules; changes nothing
 	$(BIN)/ruff check

@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from trispike.errors import InvalidDataError
-from trispike.network import Connection, Conv2d, Identity, Network
+from trispike.network import Connection, Conv2d, Identity, Network, fan_out, synapse_count
 from trispike.network.connection import Shape
+from trispike.network.dynamics import time_steps
 from trispike.runtime.ledger import ConnectionCounts, Counts, Ledger
 
 _BATCH = 256
@@ -166,6 +167,65 @@ def conventions(ledger: Ledger, network: Network, inputs: InputCounts) -> tuple[
     )
 
 
+def sees_other_inputs(network: Network) -> bool:
+    """Whether layers read averages or sums of spikes, which is not what a ledger counts."""
+    return any(
+        (c.pool is not None or len(c.sources) > 1) and not isinstance(c.operator, Identity)
+        for c in network.all_connections
+    )
+
+
+def neurobench_before_folding(network: Network, data: npt.NDArray[Any]) -> Convention:
+    """What NeuroBench counts where pooling and sums of spikes are steps of their own.
+
+    So they are in the PyTorch module that a network comes from. This runs the network, step by
+    step in plain NumPy: a few samples are enough to see how far the two counts are apart.
+
+    Args:
+        network: The network.
+        data: Raw data of at least one sample; all are one batch.
+
+    Raises:
+        InvalidDataError: The data do not fit, or there are none.
+    """
+    if not len(data):
+        raise InvalidDataError(
+            "data", got="no samples", expected="at least one", fix="Give some data."
+        )
+    layers = {n: c for n, c in network.labelled() if not isinstance(c.operator, Identity)}
+    shapes = {n: network.source_shape(c) for n, c in layers.items()}
+    pooled = {n: c.pool.output_shape(shapes[n]) if c.pool else shapes[n] for n, c in layers.items()}
+    bare = {n: replace(c, pool=None) for n, c in layers.items()}
+    reach = {n: fan_out(c, pooled[n]) for n, c in bare.items()}
+    dense = sum(synapse_count(c, pooled[n], include_zero_weights=True) for n, c in bare.items())
+    ac = mac = 0
+    for step in time_steps(network, network.input.encode(data, network.steps)):
+        for label, c in layers.items():
+            seen = np.sum([arrived.astype(np.float64) for arrived in step.arrived[label]], axis=0)
+            seen = c.pool.apply(seen) / c.pool.area if c.pool else seen
+            count = int((np.count_nonzero(seen, axis=0) * reach[label]).sum())
+            if np.isin(seen, (-1, 0, 1)).all():
+                ac += count
+            else:
+                mac += count
+    return Convention(
+        id="neurobench-before-folding",
+        name=f"NeuroBench, pooling first ({len(data)} samples)",
+        accumulates=ac / len(data),
+        multiply_accumulates=mac / len(data),
+        dense=float(dense * network.steps),
+        neuron_updates=None,
+        joules=None,
+        source="NeuroBench 2.3.0, SynapticOperations, on modules that pool and add by themselves",
+        differences=(
+            (
+                "Average pooling and sums of spikes come before the layer, and are free; where they "
+                "are folded into it, as deployed, every spike is an addition for each of its synapses."
+            ),
+        ),
+    )
+
+
 def check_ledger(ledger: Ledger, network: Network) -> None:
     """Refuse a ledger without samples, or with other parts than the network has.
 
@@ -241,8 +301,8 @@ def _neurobench(ledger: Ledger, layers: tuple[_Layer, ...]) -> Convention:
         dense += layer.counts.dense_macs * ledger.steps
     differences = [
         (
-            "Layers as here: zero weights and padding are no operations, the sign of a spike does not "
-            "matter."
+            "Layers as here: zero weights and padding are no operations, and the sign of a spike "
+            "does not matter."
         ),
         (
             "A call whose input holds anything outside {-1, 0, 1} is a MAC as a whole; here every "
@@ -299,18 +359,18 @@ def _syops(ledger: Ledger, layers: tuple[_Layer, ...]) -> Convention:
         mac += sum(first) * int((~binary).sum()) + sum(later) * int((~silent).sum())
     differences = [
         (
-            "An input with a -1 in it is not binary, and the layer is then dense: every product is a "
-            "MAC, those with zeros and with the padding included. So ternary networks have no "
+            "An input with a -1 in it is not binary, and the layer is then dense: every product "
+            "is a MAC, those with zeros and with the padding included. A ternary network has no "
             "advantage at all."
         ),
         "The analog image is a dense MAC layer at every time step.",
         (
-            "A binary layer counts its dense operations times the mean rate, so that borders and zero "
-            "weights cost as much as the rest."
+            "A binary layer counts its dense operations times the mean rate, so that borders and "
+            "zero weights cost as much as the rest."
         ),
         (
-            "Biases and neurons are left out here, as in the ledger; syops adds those of the modules "
-            "that it knows."
+            "Biases, batch norms and neurons are left out here, as in the ledger; syops adds those "
+            "of the modules that it knows."
         ),
     ]
     if any(layer.connection.pool for layer in layers):
@@ -351,8 +411,8 @@ def _papers(ledger: Ledger, network: Network, layers: tuple[_Layer, ...]) -> Con
             ac += flops * spikes / (layer.elements * each)
     differences = [
         (
-            "AC = dense operations x mean firing rate x time steps: borders and zero weights cost as "
-            "much as the rest; here each spike's own synapses are counted."
+            "AC = dense operations x mean firing rate x time steps: borders and zero weights cost "
+            "as much as the rest; here each spike's own synapses are counted."
         ),
     ]
     if direct and mac:
