@@ -219,8 +219,8 @@ def neurobench_before_folding(network: Network, data: npt.NDArray[Any]) -> Conve
         source="NeuroBench 2.3.0, SynapticOperations, on modules that pool and add by themselves",
         differences=(
             (
-                "Average pooling and sums of spikes come before the layer, and are free; where they "
-                "are folded into it, as deployed, every spike is an addition for each of its synapses."
+                "Average pooling and sums of spikes come before the layer, and are free; folded "
+                "into it, as deployed, every spike is an addition for each of its synapses."
             ),
         ),
     )
