@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
@@ -15,6 +14,7 @@ from trispike.network import Network, digest
 from trispike.runtime.engine import TRACES, Result
 from trispike.runtime.engines import build_engine, engine_version
 from trispike.runtime.ledger import Ledger
+from trispike.runtime.ledger_file import data_digest
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -144,7 +144,7 @@ def verify(
         tolerance=tolerance,
         engines={name: engine_version(name) for name in built},
         network_sha256=digest(network),
-        data_sha256=_data_digest(data),
+        data_sha256=data_digest(data),
         samples=len(data),
         populations=len(network.populations),
         traces=TRACES,
@@ -232,9 +232,3 @@ def _first_unequal(a: Array, b: Array, tolerance: float = 0.0) -> tuple[int, ...
         unequal = ~(np.abs(a - b) <= tolerance * max(1.0, float(np.abs(a).max())))
     found = np.argwhere(unequal)
     return tuple(int(n) for n in found[0]) if len(found) else None
-
-
-def _data_digest(data: Array) -> str:
-    sha = hashlib.sha256(f"{data.dtype.str}{data.shape}".encode())
-    sha.update(np.ascontiguousarray(data).tobytes())
-    return sha.hexdigest()
