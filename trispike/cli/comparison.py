@@ -14,7 +14,7 @@ from trispike.runtime.energy.conventions import (
     neurobench_before_folding,
     sees_other_inputs,
 )
-from trispike.runtime.energy.twins import AnnTwin, ann_twins
+from trispike.runtime.energy.twins import RELU_SPARSITY, AnnTwin, ann_twins
 from trispike.runtime.ledger import Ledger
 
 SHOWN = 16
@@ -25,36 +25,45 @@ class Comparison(NamedTuple):
     """Everything that a run is compared with."""
 
     twins: tuple[AnnTwin, ...]
-    conventions: tuple[Convention, ...]
+    conventions: tuple[Convention, ...] | None = None
+    """None: nobody asked."""
 
     def facts(self) -> dict[str, Any]:
         """As JSON values."""
         return {
             "ann_twins": [twin.to_dict() for twin in self.twins],
-            "conventions": [convention.to_dict() for convention in self.conventions],
+            "conventions": None
+            if self.conventions is None
+            else [convention.to_dict() for convention in self.conventions],
         }
 
 
-def compare(ledger: Ledger, network: Network, given: Data, sparsity: float) -> Comparison:
+def compare(
+    ledger: Ledger, network: Network, given: Data | None = None, sparsity: float = RELU_SPARSITY
+) -> Comparison:
     """Compare a run.
 
     Args:
         ledger: Of the run.
         network: That ran.
-        given: Data that it ran on.
+        given: Data that it ran on, for the conventions of others; None: leave these out.
         sparsity: Share of zeros among the activations of the sparse twin.
     """
+    twins = ann_twins(ledger, network, sparsity)
+    if given is None:
+        return Comparison(twins)
     found = conventions(ledger, network, input_counts(network, given.x))
     if sees_other_inputs(network):
         before = neurobench_before_folding(network, given.x[:SHOWN])
         found = (*found[:2], before, *found[2:])
-    return Comparison(ann_twins(ledger, network, sparsity), found)
+    return Comparison(twins, found)
 
 
 def print_comparison(comparison: Comparison) -> None:
     """The same for people."""
     _print_twins(comparison.twins)
-    _print_conventions(comparison.conventions)
+    if comparison.conventions is not None:
+        _print_conventions(comparison.conventions)
 
 
 def _print_twins(twins: tuple[AnnTwin, ...]) -> None:

@@ -422,6 +422,8 @@ def _papers(ledger: Ledger, network: Network, layers: tuple[_Layer, ...]) -> Con
         )
     if mac:
         differences.append("That layer is dense: zeros of the input and the padding are MACs.")
+    if any(layer.connection.pool for layer in layers):
+        differences.append("Average pooling before a layer is free, and the layer reads its means.")
     differences += [
         "fp32 arithmetic for a network that computes in integers where it is deployed.",
         "No memory, no neuron updates, no routing.",
