@@ -25,16 +25,14 @@ class Comparison(NamedTuple):
     """Everything that a run is compared with."""
 
     twins: tuple[AnnTwin, ...]
-    conventions: tuple[Convention, ...] | None = None
-    """None: nobody asked."""
+    conventions: tuple[Convention, ...] = ()
+    """Empty: nobody asked."""
 
     def facts(self) -> dict[str, Any]:
         """As JSON values."""
         return {
             "ann_twins": [twin.to_dict() for twin in self.twins],
-            "conventions": None
-            if self.conventions is None
-            else [convention.to_dict() for convention in self.conventions],
+            "conventions": [convention.to_dict() for convention in self.conventions],
         }
 
 
@@ -62,7 +60,7 @@ def compare(
 def print_comparison(comparison: Comparison) -> None:
     """The same for people."""
     _print_twins(comparison.twins)
-    if comparison.conventions is not None:
+    if comparison.conventions:
         _print_conventions(comparison.conventions)
 
 

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from trispike.errors import InvalidSettingError
-from trispike.network import FixedPointNeuron, Network, Neuron
-from trispike.network.fixed_point import DECAY_ONE, never, state_limit
-from trispike.runtime.energy.conventions import check_ledger
+from trispike.network import Network, Population
+from trispike.runtime.derived_counts import update_work
+from trispike.runtime.energy.conventions import check_run
 from trispike.runtime.energy.profile import Profile
 from trispike.runtime.ledger import Ledger
 
@@ -315,8 +315,8 @@ def ann_kinds(steps: int, sparsity: float = RELU_SPARSITY) -> tuple[AnnKind, ...
                     f"{bits} bits; an analog input has {INPUT_BITS}"
                 ),
                 (
-                    "a product of a x b bits costs a*b/64 of an 8-bit one (0.2 pJ), which the table's "
-                    "own int32 product bears out: 3.1 pJ for 16 times as many bits"
+                    "a product of a x b bits costs a*b/64 of an 8-bit one (0.2 pJ), which the "
+                    "table's own int32 product bears out: 3.1 pJ for 16 times as many bits"
                 ),
             ),
         ),
@@ -348,34 +348,16 @@ def layer_works(ledger: Ledger, network: Network) -> tuple[LayerWork, ...]:
     Raises:
         InvalidDataError: An empty ledger, or one of another network.
     """
-    check_ledger(ledger, network)
+    check_run(ledger, network)
     names = (*network.order, network.readout.name)
     return tuple(_layer_work(name, ledger, network) for name in names)
 
 
-def neuron_work(neuron: Neuron | FixedPointNeuron) -> NeuronWork:
-    """Operations of an update; what all neurons multiply with 0 or 1, or add 0 to, is left out."""
-    fixed = isinstance(neuron, FixedPointNeuron)
-    one = DECAY_ONE if fixed else 1.0
-    never_fires = never(neuron.state_bits) if isinstance(neuron, FixedPointNeuron) else np.inf
-    lowest = -state_limit(neuron.state_bits) if isinstance(neuron, FixedPointNeuron) else -np.inf
-    factors = {
-        "k": [neuron.k],
-        "a": [neuron.a_pos, neuron.a_neg],
-        "b": [neuron.b_pos, neuron.b_neg],
-    }
-    used = {name: any(np.any(v != 0) for v in values) for name, values in factors.items()}
-    multiplies = sum(
-        any(np.any((v != 0) & (v != one)) for v in values) for values in factors.values()
-    )
-    thresholds = [np.any(th < never_fires) for th in (neuron.th_pos, neuron.th_neg)]
-    adds = used["k"] + (used["a"] and used["b"]) + (used["a"] or used["b"])
-    adds += bool(np.any(neuron.bias != 0)) + bool(np.any(neuron.floor > lowest))
-    return NeuronWork(
-        multiplies=int(multiplies),
-        adds=int(adds + sum(thresholds)),
-        adds_per_spike=int(neuron.reset == "subtract"),
-    )
+def neuron_work(population: Population) -> NeuronWork:
+    """Operations of one update of one of its neurons."""
+    work = update_work(population)
+    adds = work.additions + work.bias_additions + work.threshold_compares + work.floor_compares
+    return NeuronWork(work.multiplies, adds, work.additions_per_spike)
 
 
 def _layer_work(name: str, ledger: Ledger, network: Network) -> LayerWork:
@@ -413,7 +395,7 @@ def _layer_work(name: str, ledger: Ledger, network: Network) -> LayerWork:
         neurons=population.size if population else 0,
         updates=int(events.updates.sum()) if events else 0,
         spikes=int((events.spikes_positive + events.spikes_negative).sum()) if events else 0,
-        work=neuron_work(population.neuron) if population else NeuronWork(0, 0, 0),
+        work=neuron_work(population) if population else NeuronWork(0, 0, 0),
         bias=bool(population and np.any(population.neuron.bias != 0)),
     )
 
