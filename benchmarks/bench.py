@@ -49,6 +49,7 @@ class Settings:
     allowance: float
     """Seconds that one contestant may spend on one case, preparation aside."""
     stock_steps: int
+    placement_rounds: int
     memory_samples: dict[str, int]
     """By case: in how many samples the peak of the memory is looked at."""
     scaling_samples: int
@@ -68,6 +69,7 @@ FULL = Settings(
     rounds=5,
     allowance=25,
     stock_steps=2,
+    placement_rounds=3,
     memory_samples={"demo": 10_000, MAIN_CASE: 128},
     scaling_samples=8,
     steps=(2, 4, 8, 16),
@@ -82,6 +84,7 @@ QUICK = Settings(
     rounds=3,
     allowance=6,
     stock_steps=1,
+    placement_rounds=1,
     memory_samples={"demo": 10_000},
     scaling_samples=4,
     steps=(4, 8, 16),
@@ -171,7 +174,9 @@ class Bench:
 
     def run(self) -> dict[str, Any]:
         """Everything that is measured, as JSON."""
-        results: dict[str, Any] = {"cases": [], "stock_lava": {}, "memory": [], "scaling": {}}
+        results: dict[str, Any] = {
+            "cases": [], "stock_lava": {}, "placements": [], "memory": [], "scaling": {}
+        }  # fmt: skip
         self.rates: list[float] = []
         for case in self._cases():
             if case.name not in self.parts:
@@ -179,6 +184,8 @@ class Bench:
             results["cases"].append(self._contest(case))
             if case.facts["recipe"]["arch"].startswith("ctsn"):
                 results["stock_lava"] |= self._stock(case)
+            if case.name == MAIN_CASE:
+                results["placements"] = self._placements(case)
             results["memory"] += self._memory(case)
         if "scaling" in self.parts:
             results["scaling"] = self._scaling()
@@ -253,6 +260,12 @@ class Bench:
         order = [str(case.folder.absolute()), str(self.settings.stock_steps)]
         result = self._python("benchmarks.stock_lava", *order)
         return {case.name: result} if result else {}
+
+    def _placements(self, case: Case) -> list[dict[str, Any]]:
+        _say(f"{case.name}: placement on Loihi")
+        order = [str(case.folder.absolute()), str(self.settings.placement_rounds)]
+        result = self._python("benchmarks.placement", *order)
+        return result["placements"] if result else []
 
     def _memory(self, case: Case) -> list[dict[str, Any]]:
         samples = self.settings.memory_samples.get(case.name)

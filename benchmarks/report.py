@@ -59,6 +59,8 @@ def grids(results: Results) -> Iterator[Grid]:
         yield _contest(case)
     if results["stock_lava"]:
         yield _stock(results)
+    if results.get("placements"):
+        yield _placements(results["placements"])
     if results["exponents"]:
         yield _growth_table(results)
 
@@ -143,6 +145,23 @@ def _stock(results: Results) -> Grid:
         notes=(
             "stock Conv, Dense and LIF (binary: stock Lava has no CTSN), layer by layer",
             "side by side: their sum over the number of processors, which favours stock",
+        ),
+    )
+
+
+def _placements(rows: Sequence[Mapping[str, Any]]) -> Grid:
+    return Grid(
+        title="Placement of ResNet-19",
+        columns=("chip", "strategy", "cores", "chips", "seconds"),
+        rows=tuple(
+            (
+                row["target"],
+                row["strategy"],
+                f"{row['cores']:,}",
+                f"{row['chips']:,}",
+                f"{row['seconds']:.2f}",
+            )
+            for row in rows
         ),
     )
 

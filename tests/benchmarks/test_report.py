@@ -99,6 +99,9 @@ def test_targets_compare_with_their_limits(results):
     for exponent, met in ((0.5, False), (0.9, True), (1.2, False)):
         results["exponents"]["batch"] = exponent
         assert verdict(results, "against batch").met is met
+    for seconds, met in ((9.9, True), (10.1, False)):
+        results["placements"][1]["seconds"] = seconds
+        assert verdict(results, "placement").met is met
     memory = results["memory"][0]
     for used, met in ((memory["budget_bytes"], True), (memory["budget_bytes"] + 1, False)):
         memory["used_bytes"] = used
@@ -106,9 +109,16 @@ def test_targets_compare_with_their_limits(results):
 
 
 def test_what_was_not_measured_is_neither_met_nor_missed(results):
-    results |= {"cases": [], "stock_lava": {}, "memory": [], "exponents": {}, "scaling": {}}
+    results |= {
+        "cases": [],
+        "stock_lava": {},
+        "placements": [],
+        "memory": [],
+        "exponents": {},
+        "scaling": {},
+    }
     found = targets(results)
-    assert len(found) == 6
+    assert len(found) == 7
     assert {(t.met, t.measured) for t in found} == {(None, "not measured")}
     assert markdown({**results, "targets": []})
 

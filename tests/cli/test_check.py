@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import xml.etree.ElementTree as ET
 
@@ -24,6 +25,8 @@ def test_what_fits(run, files):
         assert word in outcome.out
     assert "The network fits on oheo-gulch (Loihi 2): " in outcome.out
     assert "in axons per core: 4,096 (assumed: not public)" in outcome.out
+    for word in ("fan-in", "fan-out", "one tile", "one core", "fullest", "what relieves neurons: "):
+        assert word in outcome.out
     assert "violation" not in outcome.out.split("The network fits")[0]
 
 
@@ -45,7 +48,10 @@ def test_a_board_that_is_too_small(run, files):
     (violation,) = outcome.json["violations"]
     assert outcome.code == 1
     assert violation["kind"] == "board"
-    assert violation["fix"] == "Hala Point has 1,152 chips."
+    assert violation["fix"] == (
+        "The smallest that is large enough is Hala Point, --board hala-point: "
+        "1,152 chips with 140,544 cores."
+    )
 
 
 def test_files_and_traffic(run, files, tmp_path):
@@ -88,6 +94,8 @@ def test_messages_are_those_of_the_spikes(run, files):
         (("--target", "loihi2", "--set", "memory"), "--set: got 'memory'; expected KEY=VALUE"),
         (("--target", "loihi2", "--set", "memory=1"), "setting 'memory': got an unknown field"),
         (("--target", "loihi2", "--set", "in_axons=-1"), "in_axons.value: Input should be greater"),
+        (("--target", "loihi2", "--set", "in_axons=9223372036854775808"), "should be less than or"),
+        (("--target", "loihi2", "--cores", "/no/such/c.csv"), "a folder that does not exist"),
         (("--target", "loihi2", "--picture", "/no/such/p.svg"), "a folder that does not exist"),
     ],
 )
@@ -96,12 +104,48 @@ def test_wrong_use(options, text, refused, files):
     assert text in message
 
 
-def test_bad_profiles_and_networks(refused, files, tmp_path):
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda c: c.update(colour=1), "colour: Extra inputs are not permitted"),
+        (lambda c: c["in_axons"].pop("citation"), "in_axons.citation: Field required"),
+        (lambda c: c["in_axons"].update(value=-1), "in_axons.value: Input should be greater than"),
+        (lambda c: c["in_axons"].update(value=10**30), "in_axons.value: Input should be less"),
+    ],
+)
+def test_bad_profiles(change, text, refused, files, tmp_path):
     content = load_chip("loihi1").model_dump()
-    del content["in_axons"]["citation"]
+    change(content)
     path = tmp_path / "mine.json"
     path.write_text(json.dumps(content), encoding="utf-8")
-    start = ("check", files.integer_network, "--target", path)
-    assert "in_axons.citation: Field required" in refused(*start, kind="FileFormatError")
+    message = refused("check", files.integer_network, "--target", path, kind="FileFormatError")
+    assert text in message
+    assert str(path) in message
+    assert "Compare with trispike/targets/loihi/profiles/loihi1.json" in message
+
+
+def test_every_core_is_in_the_table(run, files, tmp_path):
+    table = tmp_path / "cores.csv"
+    facts = run(
+        "check", files.integer_network, "--target", "loihi2", "--set", "neurons_per_core=64",
+        "--cores", table, "--json",
+    ).json  # fmt: skip
+    rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
+    assert len(rows) == facts["cores"] > 5
+    for resource, use in facts["core_use"].items():
+        found = [int(row[resource]) for row in rows]
+        assert (max(found), sum(found) / len(found)) == (use["most"], pytest.approx(use["mean"]))
+        (fullest,) = (
+            row
+            for row in rows
+            if (row["chip"], row["core"]) == (str(use["chip"]), str(use["core"]))
+        )
+        assert int(fullest[resource]) == use["most"]
+    assert facts["core_use"]["neurons"]["most"] <= 64
+    named = {name for row in rows for name in row["populations"].split()}
+    assert named == {p["name"] for p in facts["populations"]}
+
+
+def test_float_networks_are_refused(refused, files):
     start = ("check", files.float_network, "--target", "loihi2")
     assert "expected an integer network" in refused(*start, kind="UnsupportedError")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -26,8 +28,8 @@ from trispike.network import IntegerNetwork, Network, digest, load
 from trispike.network.files import whole_file
 from trispike.runtime.activity import spike_counts
 from trispike.runtime.engines import build_engine, default_engine
-from trispike.targets.loihi.check import Finding, check_network
-from trispike.targets.loihi.demand import LIMIT_FIELDS
+from trispike.targets.loihi.check import WAYS_OUT, Finding, check_network
+from trispike.targets.loihi.demand import LIMIT_FIELDS, Resources, demand, fans
 from trispike.targets.loihi.files import save_placement
 from trispike.targets.loihi.hardware import (
     Board,
@@ -92,6 +94,10 @@ def check(
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Write the placement (JSON)."),
     ] = None,
+    cores: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write what every core holds and takes (CSV)."),
+    ] = None,
     picture: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw the cores to this SVG file.")
     ] = None,
@@ -101,7 +107,7 @@ def check(
     """Check a network against a chip's limits, and place it; exit code 1 if it does not fit."""
     chip = load_chip(target, dict(_setting(text) for text in settings or []))
     chosen, wanted = None if board is None else _board(board, chip), _strategy(strategy)
-    for path in filter(None, (output, picture)):
+    for path in filter(None, (output, cores, picture)):
         checked_output(path, network)
     loaded = load(network)
     findings = check_network(loaded, chip)  # refuses float networks
@@ -111,6 +117,8 @@ def check(
     flows = None if data is None else _traffic(loaded, placement, data, samples)
     if output is not None:
         save_placement(placement, output)
+    if cores is not None:
+        write_cores(placement, cores)
     if picture is not None:
         with whole_file(picture) as temporary:
             temporary.write_text(draw_placement(placement, flows), encoding="utf-8")
@@ -118,13 +126,14 @@ def check(
     facts |= {
         "data": data,
         "placement": None if output is None else str(output),
+        "cores_file": None if cores is None else str(cores),
         "picture": None if picture is None else str(picture),
     }
     if as_json:
         print_json(facts)
     else:
         print_check(facts)
-        for path in filter(None, (output, picture)):
+        for path in filter(None, (output, cores, picture)):
             out.print(f"wrote {path}", soft_wrap=True)
     if not facts["fits"]:
         raise typer.Exit(FAILED)
@@ -183,6 +192,7 @@ def check_facts(
 ) -> dict[str, Any]:
     """What the command reports, as JSON values."""
     chip, board = placement.chip, placement.board
+    fan = fans(demand(network, chip))
     return {
         "network_sha256": digest(network),
         "target": chip.id,
@@ -200,9 +210,11 @@ def check_facts(
                 "source": chip.limit(field).citation,
                 "confidence": chip.limit(field).confidence,
                 "note": chip.limit(field).note,
+                "fix": WAYS_OUT[resource],
             }
             for resource, field in LIMIT_FIELDS.items()
         },
+        "core_use": {resource: asdict(use) for resource, use in placement.core_use.items()},
         "populations": [
             {
                 "name": p.name,
@@ -210,7 +222,10 @@ def check_facts(
                 "tiles": p.tiles,
                 "tile": list(p.tile),
                 "cores": p.cores,
+                "fan_in": fan[p.name].fan_in,
+                "fan_out": fan[p.name].fan_out,
                 "binding": p.binding,
+                "largest": p.largest._asdict(),
                 "utilisation": dict(p.utilisation),
             }
             for p in placement.populations
@@ -250,6 +265,16 @@ def _traffic_facts(flows: Traffic) -> dict[str, Any]:
     }
 
 
+def write_cores(placement: Placement, path: Path) -> None:
+    """Write a line for every core that is used: where it lies, what it holds, what that takes."""
+    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        lines = csv.writer(file, lineterminator="\n")
+        lines.writerow(("chip", "core", "x", "y", "populations", *Resources._fields))
+        for core in placement.cores:
+            held = dict.fromkeys(tile.population for tile in core.tiles)
+            lines.writerow((core.chip, core.core, core.x, core.y, " ".join(held), *core.use))
+
+
 def _flow(flow: Flow) -> dict[str, Any]:
     return {
         "messages": flow.messages.tolist(),
@@ -263,6 +288,7 @@ def print_check(facts: dict[str, Any]) -> None:
     """The same for people."""
     _print_findings(facts["violations"] + facts["warnings"])
     _print_populations(facts)
+    _print_resources(facts)
     _print_boards(facts)
     if facts["traffic"]:
         _print_traffic(facts["traffic"])
@@ -281,6 +307,8 @@ def print_check(facts: dict[str, Any]) -> None:
         print_note(
             f"{_words(resource)} per core: {value} ({limit['confidence']}: {limit['source']}){note}"
         )
+    for resource in sorted({p["binding"] for p in facts["populations"]}):
+        print_note(f"what relieves {_words(resource)}: {facts['limits'][resource]['fix']}")
 
 
 def _print_findings(findings: list[dict[str, Any]]) -> None:
@@ -314,6 +342,30 @@ def _print_populations(facts: dict[str, Any]) -> None:
             f"{100 * p['utilisation'][p['binding']]:.0f}%",
         )
     out.print(populations)
+    out.print()
+
+
+def _print_resources(facts: dict[str, Any]) -> None:
+    """What the largest tile of each population takes, then what whole cores do."""
+    resources = list(facts["limits"])
+    tiles = table("one tile", "fan-in", "fan-out", *map(_words, resources))
+    for p in facts["populations"]:
+        used = (f"{p['largest'][name]:,}" for name in resources)
+        tiles.add_row(p["name"], f"{p['fan_in']:,}", f"{p['fan_out']:,}", *used)
+    out.print(tiles)
+    out.print()
+    whole = table("one core", "limit", "mean", "fullest", "full", "which")
+    for name, use in facts["core_use"].items():
+        limit = facts["limits"][name]["value"]
+        whole.add_row(
+            _words(name),
+            "none" if limit is None else f"{limit:,}",
+            f"{use['mean']:,.0f}",
+            f"{use['most']:,}",
+            "" if limit is None else f"{100 * use['most'] / limit:.0f}%",
+            f"chip {use['chip']}, core {use['core']}",
+        )
+    out.print(whole)
     out.print()
 
 

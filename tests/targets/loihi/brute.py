@@ -83,6 +83,24 @@ class Brute:
         block = index.reshape(self.grid(tile.population))[tile.slices]
         return [int(n) for n in np.moveaxis(block, 0, -1).reshape(-1)]
 
+    def fan_in(self, name: str) -> int:
+        """The most synapses that end in a neuron."""
+        found = [
+            len(c.sources) * (m != 0).sum(axis=0)
+            for c, m in zip(self.network.all_connections, self.matrices, strict=True)
+            if c.target == name
+        ]
+        return int(sum(found).max())
+
+    def fan_out(self, name: str) -> int:
+        """The most synapses that leave a neuron."""
+        found = [
+            c.sources.count(name) * (m != 0).sum(axis=1)
+            for c, m in zip(self.network.all_connections, self.matrices, strict=True)
+            if name in c.sources
+        ]
+        return int(sum(found).max()) if found else 0
+
     def in_axons(self, tile: Tile) -> int:
         total = 0
         for connection, matrix in self.into(tile):

@@ -152,8 +152,11 @@ def test_a_board_that_is_too_small_names_the_one_that_is_not():
     chip = load_chip("loihi2", {"neurons_per_core": "1"})
     found = check_network(case, chip, try_to_place(case, chip, board=load_board("oheo-gulch")))
     (finding,) = [f for f in found if f.kind == "board"]
-    assert finding.limit == "1 chips"
-    assert finding.fix == "Kapoho Point has 8 chips."
+    assert finding.limit == "1 chip with 120 cores"
+    assert finding.fix == (
+        "The smallest that is large enough is Kapoho Point, --board kapoho-point: "
+        "8 chips with 1,024 cores."
+    )
     tiny = load_chip("loihi2", {"neurons_per_core": "1", "cores_per_chip": "1"})
     crowd = Population(shape=(1300,), neuron=FixedPointNeuron(th_pos=np.array(1)))
     b = Builder(0, (2,))
@@ -163,7 +166,10 @@ def test_a_board_that_is_too_small_names_the_one_that_is_not():
     large = b.build("many")
     found = check_network(large, tiny, try_to_place(large, tiny))
     (finding,) = [f for f in found if f.kind == "board"]
-    assert (finding.subject, finding.limit) == ("all boards", "1,152 chips on Hala Point")
+    assert (finding.subject, finding.limit) == (
+        "all boards",
+        "1,152 chips with 1,152 cores on Hala Point",
+    )
 
 
 def test_float_networks_are_refused():

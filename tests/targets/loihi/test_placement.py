@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from tests.networks import CASES, Builder, random_network
 from tests.strategies import integer_networks
 from tests.targets.loihi.brute import Brute
+from tests.targets.loihi.brute_pixels import BrutePixels
 from trispike import convert
 from trispike.errors import UnsupportedError
 from trispike.network import Dense, IntegerNetwork
 from trispike.quantize import quantize
 from trispike.targets.lava.schedule import schedule
-from trispike.targets.loihi.demand import demand
+from trispike.targets.loihi.demand import demand, fans
 from trispike.targets.loihi.hardware import load_board, load_chip
 from trispike.targets.loihi.placement import Core, Placement, place, smallest_board, try_to_place
 from trispike.targets.loihi.tiles import Strategy, Tile
@@ -40,6 +41,9 @@ def recount(network: IntegerNetwork, placement: Placement, *, exact: bool) -> No
     links = zip(demand(network, placement.chip).links, network.all_connections, strict=True)
     # What is flattened on the way is counted as a matrix, which is too much.
     bound = any(link.full and not isinstance(c.operator, Dense) for link, c in links)
+    for name, fan in fans(demand(network, placement.chip)).items():
+        counted = brute.fan_in(name), brute.fan_out(name)
+        assert np.greater_equal(fan, counted).all() if bound else fan == counted, name
     seen = {name: np.zeros(grid, int) for name, grid in placement.grids.items()}
     misfits = {m.population for m in placement.misfits}
     for core in placement.cores:
@@ -48,11 +52,8 @@ def recount(network: IntegerNetwork, placement: Placement, *, exact: bool) -> No
             seen[tile.population][tile.slices] += 1
             use = tile.use
             assert use.neurons == len(brute.elements(tile))
-            counted = brute.in_axons(tile), brute.out_axons(tile)
-            if bound:
-                assert (use.in_axons, use.out_axons) >= counted
-            else:
-                assert (use.in_axons, use.out_axons) == counted
+            axons, counted = use[2:4], (brute.in_axons(tile), brute.out_axons(tile))
+            assert np.greater_equal(axons, counted).all() if bound else axons == counted
             assert use.thresholds == brute.thresholds(tile)
             bits = brute.synapse_bits(tile)
             if placement.chip.convolution.value == "lists":
@@ -238,6 +239,32 @@ def test_what_would_help_is_listed():
     ]  # fmt: skip
 
 
+def recount_pixels(network: IntegerNetwork, placement: Placement) -> None:
+    """The same as ``recount``, of networks that are too large for it."""
+    brute = BrutePixels(network, placement)
+    seen = {name: np.zeros(grid, int) for name, grid in placement.grids.items()}
+    limits = [np.inf if n is None else n for n in placement.limits]
+    for core in placement.cores:
+        total = np.zeros(5, int)
+        for tile in core.tiles:
+            seen[tile.population][tile.slices] += 1
+            size = tile.channels.size * tile.rows.size * tile.columns.size
+            assert tile.use == (
+                size, brute.synapse_bits(tile), brute.in_axons(tile), brute.out_axons(tile),
+                brute.thresholds(tile),
+            )  # fmt: skip
+            total += tile.use
+        assert (total <= limits).all()
+    for count in seen.values():
+        assert (count == 1).all()
+
+
+@pytest.mark.parametrize("strategy", get_args(Strategy))
+@pytest.mark.parametrize("target", ["loihi1", "loihi2", "loihi2:flexible", "loihi2:lists"])
+def test_a_whole_vgg6(target, strategy, vgg6):
+    recount_pixels(vgg6, place(vgg6, load_chip(target), strategy=strategy))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("target", "most"), [("loihi2", 260), ("loihi1", 50_000)])
 def test_a_whole_resnet19(target, most, resnet19):
@@ -246,14 +273,7 @@ def test_a_whole_resnet19(target, most, resnet19):
     for placement in placements.values():
         assert placement.fits
         assert len(placement.cores) <= most
-        assert all(core.use.within(placement.limits) for core in placement.cores)
-        for name, grid in placement.grids.items():
-            assert placement.core_of[name].min() >= 0
-            held = sum(
-                tile.use.neurons
-                for core in placement.cores for tile in core.tiles if tile.population == name
-            )  # fmt: skip
-            assert held == np.prod(grid)
+        recount_pixels(resnet19, placement)
     assert len(placements["compact"].cores) <= len(placements["low-traffic"].cores)
     ones = {
         name: np.ones((resnet19.steps, *resnet19.shape_of(name)), int)
@@ -266,13 +286,23 @@ def test_a_whole_resnet19(target, most, resnet19):
 
 
 @pytest.fixture(scope="module")
+def vgg6() -> IntegerNetwork:
+    """The network of Fashion-MNIST, with random weights."""
+    return random_weights("ctsn-vgg6", (1, 28, 28))
+
+
+@pytest.fixture(scope="module")
 def resnet19() -> IntegerNetwork:
     """The published architecture on 32x32 images, T = 4, with random weights."""
+    return random_weights("ctsn-resnet19", (3, 32, 32))
+
+
+def random_weights(arch: str, shape: tuple[int, ...]) -> IntegerNetwork:
     torch = pytest.importorskip("torch")
     from trispike.nn import build_model, randomize
 
     torch.manual_seed(0)
-    model = build_model("ctsn-resnet19", steps=4)
+    model = build_model(arch, steps=4)
     randomize(model, seed=0)
-    x = np.random.default_rng(0).normal(size=(2, 3, 32, 32))
+    x = np.random.default_rng(0).normal(size=(2, *shape))
     return quantize(convert(model, x, steps=4, proof_samples=1).network, x).network

@@ -16,7 +16,7 @@ from trispike.network.network import PAYLOAD_LIMIT
 from trispike.quantize.headroom import accumulator_bound, state_bound
 from trispike.targets.lava.schedule import schedule
 from trispike.targets.loihi.demand import LIMIT_FIELDS, delays, demand
-from trispike.targets.loihi.hardware import Chip, boards_of
+from trispike.targets.loihi.hardware import Board, Chip, boards_of
 from trispike.targets.loihi.placement import Placement
 
 Severity: TypeAlias = Literal["violation", "warning"]
@@ -26,14 +26,15 @@ LAVA_SHIFT = 6
 
 _KINDS = {"synapse_bits": "fan-in", "in_axons": "fan-in", "out_axons": "fan-out"}
 
-_WAYS_OUT = {
-    "neurons": "A neuron takes more than a whole core: use another chip.",
+WAYS_OUT = {
+    "neurons": "Use smaller layers, or a chip whose cores hold more.",
     "synapse_bits": "Use fewer weight bits, fewer input channels per layer, or more memory.",
     "in_axons": "Split the layer's input, or give pooled values a population of their own.",
     "out_axons": "Let fewer populations read this one, or larger tiles of them through fewer "
     "weight bits or per-layer thresholds.",
     "thresholds": "Quantize per layer: trispike quantize --granularity layer.",
 }
+"""What relieves a resource of a core."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -329,13 +330,14 @@ def _placed(placement: Placement) -> Iterator[Finding]:
             limit=f"{misfit.limit:,} per core",
             source=source.citation,
             confidence=source.confidence,
-            fix=_WAYS_OUT[misfit.resource],
+            fix=WAYS_OUT[misfit.resource],
         )
     board = placement.board
     if board is not None and placement.chips > board.chips.value:
         closest = next((b for b in boards_of(chip) if b.cores(chip) >= len(placement.cores)), None)
         fix = (
-            f"{closest.name} has {closest.chips.value:,} chips."
+            f"The smallest that is large enough is {closest.name}, --board {closest.id}: "
+            f"{_size(closest, chip)}."
             if closest
             else "No known board is large enough: use fewer weight bits or a smaller network."
         )
@@ -343,8 +345,8 @@ def _placed(placement: Placement) -> Iterator[Finding]:
             severity="violation",
             kind="board",
             subject=f"board {board.id!r}",
-            value=f"{placement.chips:,} chips",
-            limit=f"{board.chips.value:,} chips",
+            value=_chips(placement.chips, len(placement.cores)),
+            limit=_size(board, chip),
             source=board.chips.citation,
             confidence=board.chips.confidence,
             fix=fix,
@@ -356,9 +358,17 @@ def _placed(placement: Placement) -> Iterator[Finding]:
                 severity="violation",
                 kind="board",
                 subject="all boards",
-                value=f"{placement.chips:,} chips",
-                limit=f"{known[-1].chips.value:,} chips on {known[-1].name}",
+                value=_chips(placement.chips, len(placement.cores)),
+                limit=f"{_size(known[-1], chip)} on {known[-1].name}",
                 source=known[-1].chips.citation,
                 confidence=known[-1].chips.confidence,
                 fix="Use fewer weight bits or a smaller network.",
             )
+
+
+def _size(board: Board, chip: Chip) -> str:
+    return _chips(board.chips.value, board.cores(chip))
+
+
+def _chips(chips: int, cores: int) -> str:
+    return f"{chips:,} chip{'' if chips == 1 else 's'} with {cores:,} cores"

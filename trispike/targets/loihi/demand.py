@@ -298,6 +298,45 @@ class Demand:
         }
 
 
+class Fan(NamedTuple):
+    """Synapses of one neuron, those of weight 0 included."""
+
+    fan_in: int
+    fan_out: int
+
+
+def fans(asked: Demand) -> dict[str, Fan]:
+    """The most synapses that end in, and that leave, one neuron of each population.
+
+    A pooling stage counts as part of the operator behind it: a synapse joins two neurons.
+    """
+    found = {}
+    for name, load in asked.loads.items():
+        ends = sum((_ends(link, load) for link in asked.into[name]), np.zeros((1, 1), np.int64))
+        leaves = sum(
+            (_leaves(link, asked.loads[link.target]) for link, _ in asked.out_of[name]),
+            np.zeros((1, 1), np.int64),
+        )
+        found[name] = Fan(int(ends.max()), int(leaves.max()))
+    return found
+
+
+def _ends(link: Link, load: Load) -> npt.NDArray[np.int64]:
+    """(row, column) of the target: synapses that end in a neuron there."""
+    rows, columns = link.rows.reach.sum(axis=0), link.columns.reach.sum(axis=0)
+    inputs = link.source_grid[0] if link.full else link.inputs
+    found = len(link.sources) * inputs * np.multiply.outer(rows, columns)
+    return np.broadcast_to(found, load.grid[1:]) if link.full else found
+
+
+def _leaves(link: Link, load: Load) -> npt.NDArray[np.int64]:
+    """(row, column) of a source: synapses that leave a neuron there."""
+    if link.full:
+        return load.neurons * np.multiply.outer(link.rows.covered, link.columns.covered)
+    rows, columns = link.rows.reach.sum(axis=1), link.columns.reach.sum(axis=1)
+    return link.outputs * np.multiply.outer(rows, columns)
+
+
 def demand(network: IntegerNetwork, chip: Chip) -> Demand:
     """What a network asks of a chip."""
     readout = network.readout

@@ -8,14 +8,12 @@ import re
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    NonNegativeInt,
-    PositiveInt,
     ValidationError,
     model_validator,
 )
@@ -25,6 +23,13 @@ from trispike.errors import FileFormatError, InvalidSettingError
 Confidence: TypeAlias = Literal["published", "secondary", "assumed"]
 """published: by the maker of the chip; secondary: by others who programmed or described it;
 assumed: not public, chosen here or by the user."""
+
+
+MOST = 2**40
+"""The largest magnitude of a number: sums of such numbers fit into 64 bits."""
+
+AtLeastZero = Annotated[int, Field(ge=0, le=MOST)]
+AtLeastOne = Annotated[int, Field(gt=0, le=MOST)]
 
 
 class _Schema(BaseModel):
@@ -43,31 +48,31 @@ class _Sourced(_Schema):
 class Count(_Sourced):
     """A number that has to be there, 1 or more."""
 
-    value: PositiveInt
+    value: AtLeastOne
 
 
 class Limit(_Sourced):
     """A number that has to be there, 0 or more."""
 
-    value: NonNegativeInt
+    value: AtLeastZero
 
 
 class SignedLimit(_Sourced):
     """A number that may be negative."""
 
-    value: int
+    value: Annotated[int, Field(ge=-MOST, le=MOST)]
 
 
 class OpenLimit(_Sourced):
     """A number, or null where there is no such limit."""
 
-    value: PositiveInt | None
+    value: AtLeastOne | None
 
 
 class Widths(_Sourced):
     """The widths in bits that a field may have, ascending."""
 
-    value: tuple[NonNegativeInt, ...] = Field(min_length=1)
+    value: tuple[AtLeastZero, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
     def _ascending(self) -> Widths:
@@ -330,11 +335,11 @@ def _value(name: str, text: str, old: Field_) -> Any:
         return text
     if isinstance(old, Widths):
         parts = text.split(",")
-        if all(re.fullmatch(r"\s*\d+\s*", part) for part in parts):
+        if all(re.fullmatch(r"\s*\d{1,20}\s*", part) for part in parts):
             return [int(part) for part in parts]
     elif isinstance(old, OpenLimit) and text == "none":
         return None
-    elif re.fullmatch(r"[+-]?\d+", text):
+    elif re.fullmatch(r"[+-]?\d{1,30}", text):
         return int(text)
     elif name == "synapse_memory" and (bits := _memory_bits(text)) is not None:
         return bits
@@ -351,7 +356,7 @@ def _value(name: str, text: str, old: Field_) -> Any:
 
 
 def _memory_bits(text: str) -> int | None:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KM]i?)?B", text, re.IGNORECASE)
+    match = re.fullmatch(r"(\d{1,20}(?:\.\d+)?)\s*([KM]i?)?B", text, re.IGNORECASE)
     if not match:
         return None
     number, prefix = match.groups()

@@ -66,8 +66,22 @@ class PopulationPlacement:
     """Cores that hold a part of it."""
     binding: str
     """The resource of which its fullest tile takes the largest part."""
+    largest: Resources
+    """The most that one of its tiles takes, resource by resource."""
     utilisation: Mapping[str, float]
     """Largest part of a core that one of its tiles takes, by resource; 0..1 where it fits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreUse:
+    """How much of one resource the cores take that are used."""
+
+    mean: float
+    """Over the cores."""
+    most: int
+    """On the core that takes most, which is this one:"""
+    chip: int
+    core: int
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -126,6 +140,21 @@ class Placement:
         return found
 
     @cached_property
+    def core_use(self) -> Mapping[str, CoreUse]:
+        """How full the cores are, by resource; of equally full ones the first is named."""
+        uses = np.array([core.use for core in self.cores], np.int64)
+        found = {}
+        for number, resource in enumerate(Resources._fields):
+            fullest = self.cores[int(uses[:, number].argmax())]
+            found[resource] = CoreUse(
+                mean=float(uses[:, number].mean()),
+                most=int(uses[:, number].max()),
+                chip=fullest.chip,
+                core=fullest.core,
+            )
+        return found
+
+    @cached_property
     def populations(self) -> tuple[PopulationPlacement, ...]:
         """What became of each population."""
         tiles: dict[str, list[tuple[int, Tile]]] = {name: [] for name in self.grids}
@@ -153,6 +182,7 @@ class Placement:
             ),
             cores=len({n for n, _ in tiles}),
             binding=max(parts, key=lambda resource: parts[resource]) if first else "",
+            largest=Resources(*(int(used) for used in largest)),
             utilisation=parts,
         )
 
