@@ -15,6 +15,7 @@ from trispike.cli.demo import demo
 from trispike.cli.doctor import doctor
 from trispike.cli.estimate import estimate
 from trispike.cli.export import export
+from trispike.cli.hardware import hardware
 from trispike.cli.import_ import import_
 from trispike.cli.inspect import inspect
 from trispike.cli.plot import plot
@@ -55,6 +56,7 @@ for command in (
     simulate,
     plot,
     estimate,
+    hardware,
     check,
     verify,
     export,

@@ -1,14 +1,23 @@
 """What a run cost: counts from the ledger, prices from cited profiles."""
 
 from trispike.runtime.energy.estimate import (
-    COUNTED,
     Estimate,
     LayerEnergy,
+    Signs,
     Term,
+    check_latency,
     estimate_energy,
     prices_of,
 )
+from trispike.runtime.energy.memory import (
+    MemoryModel,
+    hardware_names,
+    load_hardware,
+    memory_model_names,
+)
+from trispike.runtime.energy.memory_estimate import estimate_memory
 from trispike.runtime.energy.profile import (
+    COUNTED,
     EVENTS,
     Coefficient,
     Profile,
@@ -23,11 +32,18 @@ __all__ = [
     "Coefficient",
     "Estimate",
     "LayerEnergy",
+    "MemoryModel",
     "Profile",
+    "Signs",
     "Term",
     "Twin",
+    "check_latency",
     "estimate_energy",
+    "estimate_memory",
+    "hardware_names",
+    "load_hardware",
     "load_profile",
+    "memory_model_names",
     "prices_of",
     "profile_names",
 ]

@@ -5,28 +5,56 @@ from __future__ import annotations
 import os
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from trispike.errors import FileFormatError, InvalidSettingError
 
-EVENTS = (
+COUNTED = (
     "synaptic_operation",
     "graded_operation",
     "neuron_update_active",
     "neuron_update_inactive",
-    "mac",
+    "neuron_access",
+    "spike",
+    "message",
+    "hop_x",
+    "hop_y",
 )
-"""What can be priced: a ternary spike over a synapse, a graded payload over a synapse, the two
-kinds of neuron update, and a multiply-accumulate of a dense network."""
+"""Events of a spiking network: a ternary spike over a synapse, a graded payload over a synapse,
+the two kinds of neuron update, a neuron looked at (every one at every step, where a source has a
+price for that beside the update), a neuron that fired; and on a placement a message from core to
+core and the routers that it passes east-west (x) and north-south (y)."""
+
+DENSE = ("mac", "activation")
+"""Events of the dense network of equal topology, once per inference: a multiply-accumulate, and an
+element of a layer."""
+
+EVENTS = (*COUNTED, *DENSE)
+"""What can be priced."""
+
+PLACED = ("message", "hop_x", "hop_y")
+"""Events that are counted on a placement only."""
+
+IF_PRICED = ("neuron_access",)
+"""Events that are other events looked at in another way: listed only where they have a price."""
+
+Basis: TypeAlias = Literal["simulated", "measured", "regressed", "derived", "assumed"]
+"""How a number came about."""
+
+Confidence: TypeAlias = Literal["published", "secondary", "assumed"]
+"""published: by those who made or measured it; secondary: read in what others wrote about it;
+assumed: chosen here or by the user."""
 
 
-class _Schema(BaseModel):
+class Schema(BaseModel):
+    """Fixed fields, finite numbers."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Coefficient(_Schema):
+class Coefficient(Schema):
     """The price of one event."""
 
     picojoules: float = Field(ge=0)
@@ -37,6 +65,12 @@ class Coefficient(_Schema):
     """Upper end of a published interval, in pJ."""
     citation: str = Field(min_length=1)
     """Publication and table."""
+    basis: Basis | None = None
+    """How this number came about; null: as the profile's."""
+    confidence: Confidence = "assumed"
+    """How far it can be trusted."""
+    note: str = ""
+    """What a reader has to know beside it."""
 
     @model_validator(mode="after")
     def _within_interval(self) -> Coefficient:
@@ -46,26 +80,70 @@ class Coefficient(_Schema):
             raise ValueError(f"low, picojoules and high are {ends}, not in ascending order")
         return self
 
+    @property
+    def interval(self) -> tuple[float, float]:
+        """(low, high) in pJ; the price itself where no interval is published."""
+        return (
+            self.picojoules if self.low is None else self.low,
+            self.picojoules if self.high is None else self.high,
+        )
 
-class Profile(_Schema):
+
+class StaticPower(Schema):
+    """What is drawn whether or not anything happens."""
+
+    watts: float = Field(gt=0)
+    citation: str = Field(min_length=1)
+    """Publication and table."""
+    confidence: Confidence = "assumed"
+    """How far it can be trusted."""
+
+
+class SignedSpikes(Schema):
+    """How spikes of both signs run on the hardware."""
+
+    policy: Literal["native", "dual_channel", "sign_as_weight"]
+    """native: a spike carries its sign, or the sign selects addition or subtraction; dual_channel:
+    an axon, a list of synapses and a neuron for each sign; sign_as_weight: the sign is a payload
+    that the weight is multiplied with."""
+    note: str = Field(min_length=1)
+    """What that means here."""
+
+
+class Supports(Schema):
+    """What the hardware has; null: not known."""
+
+    signed_spikes: bool | None = None
+    graded_spikes: bool | None = None
+
+
+class Profile(Schema):
     """The prices of one piece of hardware, or of one convention."""
 
-    id: str
+    id: str = Field(min_length=1)
     """Name on the command line."""
     name: str
     description: str
-    process_nm: float = Field(gt=0)
-    """Process node, in nm."""
+    process_nm: float | None = Field(gt=0)
+    """Process node, in nm; null: several, or not known."""
     voltage: float | None = Field(default=None, gt=0)
     """Supply voltage, in V."""
     scope: Literal["per_term", "all_in"]
     """per_term: terms add up; all_in: one number that stands for everything."""
-    basis: Literal["simulated", "measured", "regressed", "derived", "assumed"]
+    basis: Basis
     """How the numbers came about."""
-    signed_spikes: str
+    prices: Literal["spiking", "dense"] = "spiking"
+    """Which network is priced: the spiking one, or the dense one of equal topology."""
+    signed_spikes: SignedSpikes
     """How the hardware represents ternary spikes, and how they are counted."""
-    coefficients: dict[str, Coefficient]
+    supports: Supports = Field(default_factory=Supports)
+    """What the hardware has."""
+    coefficients: dict[str, Coefficient] = Field(min_length=1)
     """By event."""
+    static_power: StaticPower | None = None
+    """Times the latency, where that is known; null: not known."""
+    included: dict[str, str] = Field(default_factory=dict)
+    """Events whose energy other coefficients hold already, and which."""
     unpriced: dict[str, str]
     """Events and effects without a price, and why; reports list them."""
     caveats: list[str] = Field(default_factory=list)
@@ -73,15 +151,40 @@ class Profile(_Schema):
 
     @model_validator(mode="after")
     def _known_events(self) -> Profile:
-        unknown = sorted(set(self.coefficients) - set(EVENTS))
-        if unknown:
+        for field in ("coefficients", "included"):
+            if unknown := sorted(set(getattr(self, field)) - set(EVENTS)):
+                raise ValueError(
+                    f"{field} for {', '.join(unknown)}, which is not counted: events are "
+                    f"{', '.join(EVENTS)}; move others to 'unpriced'"
+                )
+        fields = ("coefficients", "included", "unpriced")
+        for n, one in enumerate(fields):
+            for other in fields[n + 1 :]:
+                if both := sorted(set(getattr(self, one)) & set(getattr(self, other))):
+                    raise ValueError(f"{', '.join(both)}: both among {one} and {other}")
+        return self
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Profile:
+        if self.scope == "all_in" and (len(self.coefficients) > 1 or self.static_power):
             raise ValueError(
-                f"coefficients for {', '.join(unknown)}, which is not counted: events are "
-                f"{', '.join(EVENTS)}; move others to 'unpriced'"
+                "an all_in number stands for everything: it is the only coefficient, without "
+                "static power"
             )
-        both = sorted(set(self.coefficients) & set(self.unpriced))
-        if both:
-            raise ValueError(f"{', '.join(both)}: both among coefficients and unpriced")
+        if self.static_power and "static_power" in self.unpriced:
+            raise ValueError("static_power: both given and unpriced")
+        if self.prices == "dense" and (spiking := sorted(set(self.coefficients) - set(DENSE))):
+            raise ValueError(f"{', '.join(spiking)}: no event of a dense network")
+        if self.prices == "spiking" and not set(self.coefficients) & set(COUNTED):
+            raise ValueError("coefficients: none for an event of a spiking network")
+        return self
+
+    @model_validator(mode="after")
+    def _supported(self) -> Profile:
+        if self.supports.signed_spikes is False and self.signed_spikes.policy == "native":
+            raise ValueError("signed_spikes: the policy is native, but they are not supported")
+        if self.supports.graded_spikes is False and "graded_operation" in self.coefficients:
+            raise ValueError("graded_operation: has a price, but graded spikes are not supported")
         return self
 
 
@@ -105,23 +208,41 @@ def load_profile(name: str | os.PathLike[str]) -> Profile:
     elif Path(name).is_file():
         content = Path(name).read_bytes()
     else:
-        raise InvalidSettingError(
-            "hardware profile",
-            got=repr(str(name)),
-            expected="one of " + ", ".join(profile_names()) + ", or a JSON file",
-            fix="Loihi 2 has no published energy per operation; write a profile of assumptions."
-            if "loihi2" in str(name)
-            else "Correct the name.",
-        )
+        raise unknown_hardware(str(name), profile_names())
+    return checked_profile(content, str(name))
+
+
+def unknown_hardware(name: str, known: list[str]) -> InvalidSettingError:
+    """The error for what is neither a name nor a file."""
+    return InvalidSettingError(
+        "hardware profile",
+        got=repr(name),
+        expected="one of " + ", ".join(known) + ", or a JSON file",
+        fix="Loihi 2 has no published energy per operation; write a profile of assumptions."
+        if "loihi2" in name.lower().replace(" ", "").replace("-", "").replace("_", "")
+        else "Correct the name.",
+    )
+
+
+def checked_profile(content: bytes, name: str) -> Profile:
+    """A profile from the bytes of its file.
+
+    Raises:
+        FileFormatError: They are none.
+    """
     try:
         return Profile.model_validate_json(content)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()
-        )
         raise FileFormatError(
             f"hardware profile '{name}'",
-            got=problems,
+            got=problems(error),
             expected="the fields of trispike.runtime.energy.Profile",
             fix="Compare with trispike/runtime/energy/profiles/loihi1.json.",
         ) from error
+
+
+def problems(error: ValidationError) -> str:
+    """All that is wrong with a file, in one line."""
+    return "; ".join(
+        f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()
+    )
