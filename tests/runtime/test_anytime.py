@@ -73,7 +73,7 @@ def test_time_weights_without_a_meaning_over_fewer_steps():
     inputs = sample_inputs(network, 2)
     result = ReferenceEngine(network).run(inputs, np.zeros(2, int))
     with pytest.raises(UnsupportedError, match="time weights that differ"):
-        anytime(network, result, PROFILE)
+        anytime(network, inputs, result, PROFILE)
     with pytest.raises(UnsupportedError, match="time weights that differ"):
         early_exit(network, inputs, confidence=0.5, build=ReferenceEngine)
 
@@ -92,7 +92,7 @@ def test_steps_that_were_not_run(steps):
 def test_each_point_is_the_estimate_of_the_shorter_network():
     network, inputs, labels = case()
     result = ReferenceEngine(network).run(inputs, labels)
-    curve = anytime(network, result, PROFILE, {"graded_operation": 5.0}, network_steps=4)
+    curve = anytime(network, inputs, result, PROFILE, {"graded_operation": 5.0}, network_steps=4)
     assert [p.steps for p in curve.points] == [1, 2, 3, 4, 5, 6]
     assert (curve.samples, curve.network_steps, curve.hardware) == (40, 4, "loihi1")
     for point in curve.points:
@@ -109,7 +109,7 @@ def test_each_point_is_the_estimate_of_the_shorter_network():
 
 def test_energy_grows_with_every_step():
     network, inputs, labels = case()
-    points = anytime(network, ReferenceEngine(network).run(inputs, labels), PROFILE).points
+    points = anytime(network, inputs, ReferenceEngine(network).run(inputs, labels), PROFILE).points
     energies = [p.energy_per_inference_joules for p in points]
     assert energies == sorted(set(energies))
 
@@ -125,8 +125,9 @@ def told(right_by_step: list[int], samples: int = 100):
         wanted[:right, 0] = wanted[right:, 1] = 1
         logits[:, step] = wanted - before
         before = wanted
-    empty = ReferenceEngine(network).run(sample_inputs(network, samples), labels)
-    return anytime(network, replace(empty, step_logits=logits), PROFILE)
+    inputs = sample_inputs(network, samples)
+    result = ReferenceEngine(network).run(inputs, labels)
+    return anytime(network, inputs, replace(result, step_logits=logits), PROFILE)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +160,7 @@ def test_accuracy_needs_labels():
     for given in (inputs, None), (inputs[:0], labels[:0]):
         result = ReferenceEngine(network).run(*given)
         with pytest.raises(InvalidDataError, match="labels: got none"):
-            anytime(network, result, PROFILE)
+            anytime(network, inputs, result, PROFILE)
 
 
 # --------------------------------------------------------------------------------- early exit
@@ -232,7 +233,7 @@ def test_early_exit_is_each_sample_run_alone_until_it_is_confident(name, quantil
         updates = sum(int(r.ledger.populations[population].updates.sum()) for r in alone)
         assert int(counts.updates.sum()) == updates
     energies = [estimate_energy(r.ledger, PROFILE) for r in alone]
-    energy = exit_energy(run, PROFILE)
+    energy = exit_energy(network, inputs, run, PROFILE)
     for mine, theirs in (
         ("joules", "energy_per_inference_joules"), ("low_joules", "low_joules"),
         ("high_joules", "high_joules"),

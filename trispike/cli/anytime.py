@@ -13,7 +13,7 @@ from trispike.errors import InvalidDataError, InvalidSettingError, MissingDepend
 from trispike.network import Network, with_steps
 from trispike.runtime.anytime import Anytime, anytime
 from trispike.runtime.data import Data
-from trispike.runtime.energy import Profile
+from trispike.runtime.energy import MemoryModel, Profile
 from trispike.runtime.engine import Result
 
 
@@ -91,7 +91,7 @@ def anytime_of(
     network: Network,
     given: Data,
     result: Result,
-    profile: Profile,
+    hardware: Profile | MemoryModel,
     assumptions: Mapping[str, float],
     *,
     engine: str,
@@ -102,7 +102,7 @@ def anytime_of(
     if max_steps is not None and max_steps > steps:
         network = with_steps(network, max_steps)
         result = run_engine(engine, network, given)
-    return anytime(network, result, profile, assumptions, network_steps=steps)
+    return anytime(network, given.x, result, hardware, assumptions, network_steps=steps)
 
 
 def anytime_facts(curve: Anytime, plot: Path | None) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from trispike.cli.convert import convert
 from trispike.cli.demo import demo
 from trispike.cli.doctor import doctor
 from trispike.cli.estimate import estimate
+from trispike.cli.explore import explore
 from trispike.cli.export import export
 from trispike.cli.hardware import hardware
 from trispike.cli.import_ import import_
@@ -56,6 +57,7 @@ for command in (
     simulate,
     plot,
     estimate,
+    explore,
     hardware,
     check,
     verify,

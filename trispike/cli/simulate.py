@@ -21,6 +21,12 @@ from trispike.cli.console import (
     table,
 )
 from trispike.cli.data import DataOption, SamplesOption, load_for
+from trispike.cli.ledger import (
+    LedgerOutOption,
+    check_ledger_out,
+    write_ledger,
+    written_facts,
+)
 from trispike.cli.record import (
     RecordOption,
     RecordToOption,
@@ -32,10 +38,12 @@ from trispike.errors import InvalidSettingError
 from trispike.network import Network, digest, load
 from trispike.runtime.anytime import EarlyExit, check_confidence, early_exit, exit_energy
 from trispike.runtime.data import Data
-from trispike.runtime.energy import Profile, estimate_energy, load_profile
+from trispike.runtime.derived_counts import derived_counts
+from trispike.runtime.energy import MemoryModel, Profile, load_hardware
 from trispike.runtime.engine import Recording, Result
 from trispike.runtime.engines import ENGINES, build_engine, default_engine
 from trispike.runtime.local_engines import LOCAL_ENGINES
+from trispike.runtime.pricing import pricing
 from trispike.runtime.sessions import engine_builder
 
 EngineOption: TypeAlias = Annotated[
@@ -64,6 +72,8 @@ ExitOption: TypeAlias = Annotated[
         "least P, between 0 and 1.",
     ),
 ]
+
+Hardware: TypeAlias = Profile | MemoryModel
 
 ENGINE_OPTIONS = {
     "memory": ("fast",),
@@ -125,12 +135,15 @@ def simulate(
             help="With --exit-confidence: prices for the energy; loihi1 by default.",
         ),
     ] = None,
+    ledger_out: LedgerOutOption = None,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
     """Run data through a network and report accuracy, spikes and synaptic operations."""
     check_destination(record, record_to, network, Path(data))
     profile = check_exit(exit_confidence, hardware, record)
+    check_whole_runs(exit_confidence, ledger_out)
+    check_ledger_out(ledger_out, network, Path(data))
     engine = engine or default_engine()
     options = engine_options(
         engine,
@@ -152,13 +165,24 @@ def simulate(
         )
         if as_json:
             facts = result_facts(exits, loaded, given)
-            print_json(facts | {"early_exit": exit_facts(exits, profile)})
+            print_json(facts | {"early_exit": exit_facts(exits, loaded, given, profile)})
         else:
             print_result(exits)
-            print_exit(exits, profile)
+            print_exit(exits, loaded, given, profile)
         return
-    result = run_engine(engine, loaded, given, record=wanted, strict=strict, **options)
+    result = run_engine(
+        engine,
+        loaded,
+        given,
+        record=wanted,
+        per_sample=ledger_out is not None,
+        strict=strict,
+        **options,
+    )
     facts = result_facts(result, loaded, given)
+    facts["derived"] = derived_counts(result.ledger, loaded).to_dict()
+    if ledger_out is not None:
+        facts |= written_facts(write_ledger(result, loaded, given, ledger_out))
     if record_to is not None:
         facts["recording"] = write_recording(result, loaded, given, record_to)
     if as_json:
@@ -167,6 +191,8 @@ def simulate(
         print_result(result)
         if record_to is not None:
             out.print(f"wrote {record_to}", soft_wrap=True)
+        if ledger_out is not None:
+            out.print(f"wrote {ledger_out}", soft_wrap=True)
 
 
 def engine_options(engine: str, **values: Any) -> dict[str, Any]:
@@ -211,12 +237,18 @@ def byte_count(text: str) -> int:
 
 
 def run_engine(
-    name: str, network: Network, given: Data, *, record: Recording = None, **options: Any
+    name: str,
+    network: Network,
+    given: Data,
+    *,
+    record: Recording = None,
+    per_sample: bool = False,
+    **options: Any,
 ) -> Result:
     """Run data through a network, behind a progress bar."""
     with progress_bar(f"simulating ({name})", len(given.x)) as progress:
         engine = build_engine(name, network, **options)
-        return engine.run(given.x, given.y, record=record, progress=progress)
+        return engine.run(given.x, given.y, record=record, progress=progress, per_sample=per_sample)
 
 
 def run_early_exit(
@@ -232,7 +264,22 @@ def run_early_exit(
         )
 
 
-def check_exit(confidence: float | None, hardware: str | None, record: Any) -> Profile:
+def check_whole_runs(confidence: float | None, ledger_out: Path | None) -> None:
+    """Refuse to store counts of samples that left early: they would be priced as whole ones.
+
+    Raises:
+        InvalidSettingError: --ledger-out beside --exit-confidence.
+    """
+    if confidence is not None and ledger_out is not None:
+        raise InvalidSettingError(
+            "--ledger-out",
+            got="with --exit-confidence",
+            expected="one of the two: a ledger in a file has all time steps of every sample",
+            fix="Leave one of them out.",
+        )
+
+
+def check_exit(confidence: float | None, hardware: str | None, record: Any) -> Hardware:
     """The prices of a run with early exits.
 
     Raises:
@@ -255,7 +302,7 @@ def check_exit(confidence: float | None, hardware: str | None, record: Any) -> P
             expected="one of the two: a recording has all time steps of every sample",
             fix="Record a run of its own.",
         )
-    return load_profile(hardware or "loihi1")
+    return load_hardware(hardware or "loihi1")
 
 
 def result_facts(result: Result | EarlyExit, network: Network, given: Data) -> dict[str, Any]:
@@ -307,10 +354,12 @@ def print_result(result: Result | EarlyExit) -> None:
     )
 
 
-def exit_facts(exits: EarlyExit, profile: Profile) -> dict[str, Any]:
+def exit_facts(
+    exits: EarlyExit, network: Network, given: Data, profile: Hardware
+) -> dict[str, Any]:
     """What early exits bring, as JSON values."""
-    energy = exit_energy(exits, profile)
-    whole = estimate_energy(exits.full.ledger, profile)
+    energy = exit_energy(network, given.x, exits, profile)
+    whole = pricing(profile)(network, exits.full.ledger, given.x)
     accuracy = exits.accuracy
     return {
         "confidence": exits.confidence,
@@ -328,9 +377,9 @@ def exit_facts(exits: EarlyExit, profile: Profile) -> dict[str, Any]:
     }
 
 
-def print_exit(exits: EarlyExit, profile: Profile) -> None:
+def print_exit(exits: EarlyExit, network: Network, given: Data, profile: Hardware) -> None:
     """The same for people."""
-    facts = exit_facts(exits, profile)
+    facts = exit_facts(exits, network, given, profile)
     steps = table("exit after", "samples", "share", "accuracy")
     samples = len(exits.exit_steps)
     for step, count in enumerate(exits.distribution, start=1):

@@ -24,6 +24,7 @@ if importlib.util.find_spec("matplotlib") is None:
 from trispike.plots.anytime import plot_anytime
 from trispike.plots.canvas import FORMATS, check_format, save_figure
 from trispike.plots.choice import KINDS, Kind, default_kind, shown_populations
+from trispike.plots.pareto import plot_pareto
 from trispike.plots.rasters import plot_raster
 from trispike.plots.rates import plot_rates
 from trispike.plots.traces import plot_traces
@@ -35,6 +36,7 @@ __all__ = [
     "check_format",
     "default_kind",
     "plot_anytime",
+    "plot_pareto",
     "plot_raster",
     "plot_rates",
     "plot_traces",

@@ -49,12 +49,12 @@ def plot_anytime(curve: Anytime, data: str) -> Figure:
         energy.xaxis.set_major_locator(MaxNLocator(nbins=12, integer=True, min_n_ticks=1))
         for axes in (accuracy, energy):
             axes.axvline(curve.knee, color=GREY, linestyle="--", linewidth=1, zorder=0)
-            if curve.network_steps < steps[-1]:
-                axes.axvspan(
-                    curve.network_steps + 0.5, steps[-1] + 0.5, color="0.94", zorder=-1,
-                    label="beyond the network's own steps",
-                )  # fmt: skip
-            axes.legend(loc="best", frameon=False)
+        if curve.network_steps < steps[-1]:
+            span = (curve.network_steps + 0.5, steps[-1] + 0.5)
+            accuracy.axvspan(*span, color="0.94", zorder=-1)
+            energy.axvspan(*span, color="0.94", zorder=-1, label="beyond the network's own steps")
+        accuracy.legend(loc="lower right", frameon=False)
+        energy.legend(loc="upper left", frameon=False)
     return figure
 
 

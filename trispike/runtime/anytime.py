@@ -16,9 +16,10 @@ import numpy.typing as npt
 
 from trispike.errors import EngineError, InvalidDataError, InvalidSettingError
 from trispike.network import Network, with_steps
-from trispike.runtime.energy import Profile, estimate_energy
+from trispike.runtime.energy import Estimate, MemoryModel, Profile
 from trispike.runtime.engine import Array, Engine, Progress, Result
 from trispike.runtime.ledger import Ledger
+from trispike.runtime.pricing import first_frames, pricing
 from trispike.runtime.sample_counts import SampleCounts
 
 EngineBuilder = Callable[[Network], Engine]
@@ -162,8 +163,9 @@ def first_steps(ledger: Ledger, steps: int) -> Ledger:
 
 def anytime(
     network: Network,
+    inputs: Array,
     result: Result,
-    profile: Profile,
+    hardware: Profile | MemoryModel,
     assumptions: Mapping[str, float] | None = None,
     *,
     network_steps: int | None = None,
@@ -172,26 +174,29 @@ def anytime(
 
     Args:
         network: What was run; ``with_steps(network, n)`` has been run to see beyond its T.
-        result: Its run, with labels.
-        profile: Prices.
+        inputs: Raw data of the run.
+        result: The run, with labels.
+        hardware: Prices.
         assumptions: Prices in pJ by event, as in ``estimate_energy``.
         network_steps: T of the network before ``with_steps``.
 
     Raises:
         InvalidDataError: No labels, or no samples.
         UnsupportedError: The readout has no meaning over fewer steps; see ``with_steps``.
-        InvalidSettingError: As ``prices_of``.
+        InvalidSettingError: As ``pricing``.
     """
-    labels = _labels(result)
+    labels, price = _labels(result), pricing(hardware, assumptions)
     points = []
     for steps in range(1, network.steps + 1):
         correct = int((logits_after(network, result, steps).argmax(axis=1) == labels).sum())
-        points.append(_point(first_steps(result.ledger, steps), correct, profile, assumptions))
+        ledger = first_steps(result.ledger, steps)
+        part = first_frames(network, inputs, steps)
+        points.append(_point(ledger, correct, price(with_steps(network, steps), ledger, part)))
     best = max(point.correct for point in points)
     accuracy = best / len(labels)
     error = float(np.sqrt(accuracy * (1 - accuracy) / len(labels)))
     return Anytime(
-        hardware=profile.id,
+        hardware=hardware.id,
         samples=len(labels),
         network_steps=network_steps or network.steps,
         knee=next(p.steps for p in points if p.accuracy >= accuracy - error),
@@ -294,17 +299,30 @@ def early_exit(
 
 
 def exit_energy(
-    run: EarlyExit, profile: Profile, assumptions: Mapping[str, float] | None = None
+    network: Network,
+    inputs: Array,
+    run: EarlyExit,
+    hardware: Profile | MemoryModel,
+    assumptions: Mapping[str, float] | None = None,
 ) -> Energy:
     """Energy per inference of a run with early exits: the mean over the groups, each priced alone.
 
+    Args:
+        network: What was run.
+        inputs: Raw data of the run.
+        run: The run.
+        hardware: Prices.
+        assumptions: Prices in pJ by event, as in ``estimate_energy``.
+
     Raises:
-        InvalidSettingError: As ``prices_of``.
+        InvalidSettingError: As ``pricing``.
     """
-    samples = len(run.exit_steps)
-    shares = [ledger.samples / samples for ledger in run.groups.values()]
-    priced = [estimate_energy(ledger, profile, assumptions) for ledger in run.groups.values()]
-    pairs = list(zip(shares, priced, strict=True))
+    price = pricing(hardware, assumptions)
+    inputs, samples = np.asarray(inputs), len(run.exit_steps)
+    pairs = []
+    for steps, ledger in run.groups.items():
+        part = first_frames(network, inputs[run.exit_steps == steps], steps)
+        pairs.append((ledger.samples / samples, price(with_steps(network, steps), ledger, part)))
     return Energy(
         joules=sum(share * each.energy_per_inference_joules for share, each in pairs),
         low_joules=sum(share * each.low_joules for share, each in pairs),
@@ -334,10 +352,7 @@ def _labels(result: Result) -> npt.NDArray[np.int64]:
     return result.labels
 
 
-def _point(
-    ledger: Ledger, correct: int, profile: Profile, assumptions: Mapping[str, float] | None
-) -> AnytimePoint:
-    priced = estimate_energy(ledger, profile, assumptions)
+def _point(ledger: Ledger, correct: int, priced: Estimate) -> AnytimePoint:
     joules = priced.energy_per_inference_joules
     return AnytimePoint(
         steps=ledger.steps,
@@ -362,9 +377,11 @@ def _run_group(
     progress: Progress | None,
 ) -> Ledger:
     """Counts of some samples over the first steps only."""
-    part = inputs[chosen]
-    if network.input.encoding != "direct":
-        part = part[:, :steps]
+    if len(chosen) == len(inputs) and steps == network.steps:
+        if progress:
+            progress(len(inputs))
+        return replace(full.ledger, per_sample=None)
+    part = first_frames(network, inputs[chosen], steps)
     result = build(with_steps(network, steps)).run(part, progress=progress)
     expected = full.step_logits[chosen, :steps]
     if network.kind == "integer" and not np.array_equal(result.step_logits, expected):

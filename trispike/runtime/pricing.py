@@ -1,0 +1,80 @@
+"""One way to price a run, whatever the hardware is described by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+import numpy as np
+
+from trispike.errors import InvalidSettingError
+from trispike.network import Network
+from trispike.runtime.energy import (
+    Estimate,
+    MemoryModel,
+    Profile,
+    estimate_energy,
+    estimate_memory,
+    prices_of,
+)
+from trispike.runtime.engine import Array
+from trispike.runtime.ledger import Ledger
+
+Pricing: TypeAlias = Callable[[Network, Ledger, Array], Estimate]
+"""Prices the ledger of a network; the raw data that it was counted on come third."""
+
+_BATCH = 256
+"""Samples that are encoded at a time."""
+
+
+def pricing(
+    hardware: Profile | MemoryModel, assumptions: Mapping[str, float] | None = None
+) -> Pricing:
+    """How runs are priced on some hardware, without a placement and without static power.
+
+    Args:
+        hardware: Prices of events, or a memory model.
+        assumptions: With prices of events: in pJ, by event.
+
+    Raises:
+        InvalidSettingError: As ``prices_of``, assumptions with a memory model, or prices of a dense
+            network, which has no time steps.
+    """
+    if isinstance(hardware, MemoryModel):
+        if assumptions:
+            raise InvalidSettingError(
+                "assumed prices",
+                got=f"with {hardware.id}, a memory model",
+                expected="a profile of events",
+                fix="Copy the model's file and change its numbers.",
+            )
+        model = hardware
+        return lambda network, ledger, inputs: estimate_memory(
+            network, ledger, model, input_events=input_events(network, inputs)
+        )
+    if hardware.prices == "dense":
+        raise InvalidSettingError(
+            f"hardware profile {hardware.id!r}",
+            got="prices of a dense network, which has no time steps",
+            expected="prices of the events of a spiking network",
+            fix="Choose another one, such as loihi1.",
+        )
+    prices_of(hardware, assumptions)
+    return lambda network, ledger, inputs: estimate_energy(ledger, hardware, assumptions)
+
+
+def input_events(network: Network, inputs: Array) -> float | None:
+    """Input elements other than 0, over all steps, per inference; None without samples."""
+    if not len(inputs):
+        return None
+    total = 0
+    for first in range(0, len(inputs), _BATCH):
+        encoded = network.input.encode(inputs[first : first + _BATCH], network.steps)
+        total += int(np.count_nonzero(encoded))
+    often = network.steps if network.input.encoding == "direct" else 1
+    return total * often / len(inputs)
+
+
+def first_frames(network: Network, inputs: Array, steps: int) -> Array:
+    """What a network over the first steps gets of raw data: all of it if the input is static."""
+    return inputs if network.input.encoding == "direct" else inputs[:, :steps]
