@@ -111,6 +111,7 @@ def test_inspect(run, files, tmp_path):
 
 def test_simulate(run, files, tmp_path):
     recorded = ("--record", "all", "--record-to", tmp_path / "run.npz")
+    recorded += ("--ledger-out", tmp_path / "ledger.safetensors")
     check(
         "trispike simulate",
         run("simulate", files.integer_network, "--data", files.data, *recorded, "--json").json,
@@ -127,10 +128,16 @@ def test_plot(run, files, tmp_path):
     check("trispike plot", run(*plot).json, run(*plot, "--kind", "raster").json)
 
 
-def test_estimate(run, files):
+def test_estimate(run, files, tmp_path):
     command = ("estimate", files.integer_network, "--data", files.data, "--json")
     assume = ("--assume", "graded_operation=1")
-    check("trispike estimate", run(*command).json, run(*command, *assume).json)
+    spread = ("--per-class", "--ledger-out", tmp_path / "ledger.safetensors")
+    check(
+        "trispike estimate",
+        run(*command, "--conventions").json,
+        run(*command, *assume).json,
+        run(*command, *spread).json,
+    )
 
 
 def test_check(run, files):
