@@ -44,8 +44,8 @@ def test_words(recording):
     figure = plot_raster(recording, sample=1)
     first, second = figure.axes
     assert figure.get_suptitle() == "Spikes in sample 1 (some data): predicted 1, label 1"
-    assert first.get_title() == "first\n12 neurons; +1: 1, −1: 0"
-    assert second.get_title().startswith("map\n2 x 3 x 2; +1: ")
+    assert first.get_title() == "first\n12 neurons\n+1: 1, −1: 0"
+    assert second.get_title().startswith("map\n2 x 3 x 2\n+1: ")
     assert (first.get_xlabel(), first.get_ylabel()) == ("time step", "neuron (flat index)")
     assert (second.get_xlabel(), second.get_ylabel()) == ("time step", "")
     (legend,) = figure.legends

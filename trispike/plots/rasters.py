@@ -139,7 +139,7 @@ def _draw(
     counts = ", ".join(f"{SIGNS[sign]}: {np.count_nonzero(spikes == sign):,}" for sign in SIGNS)
     averaged = f"\na row is the mean of {per_row} neurons" if per_row > 1 else ""
     averaged += f"\na column is the mean of {per_column} steps" if per_column > 1 else ""
-    axes.set_title(f"{shortened(name)}\n{shape}; {counts}{averaged}")
+    axes.set_title(f"{shortened(name)}\n{shape}\n{counts}{averaged}", fontsize=9)
 
 
 def _averaged(colours: Array, per_row: int, per_column: int) -> Array:

@@ -265,6 +265,16 @@ def test_a_whole_vgg6(target, strategy, vgg6):
     recount_pixels(vgg6, place(vgg6, load_chip(target), strategy=strategy))
 
 
+def test_a_layer_of_vgg6_by_hand(vgg6):
+    """As docs/placement.md computes it."""
+    tiles = tiles_by_population(place(vgg6, load_chip("loihi2")))["features.6"]
+    assert {tile.use for tile in tiles} == {(6272, 32 * 64 * 36 * 8, 448, 112, 64)}
+    tiles = tiles_by_population(place(vgg6, load_chip("loihi1")))["features.6"]
+    assert len(tiles) == 32
+    assert {tile.use for tile in tiles} == {(392, 256 * 1152 * 2, 512, 11 * 7 * 10 * 4, 8)}
+    assert fans(demand(vgg6, load_chip("loihi2")))["features.6"] == (1152, 576)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("target", "most"), [("loihi2", 260), ("loihi1", 50_000)])
 def test_a_whole_resnet19(target, most, resnet19):
@@ -274,6 +284,12 @@ def test_a_whole_resnet19(target, most, resnet19):
         assert placement.fits
         assert len(placement.cores) <= most
         recount_pixels(resnet19, placement)
+    # As docs/placement.md computes it.
+    tiles = tiles_by_population(placements["compact"])["layer3.1.relu1"]
+    by_hand = {"loihi2": (1728, 995_328, 64, 1216, 27), "loihi1": (7, 967_680, 18, 2048, 7)}
+    assert by_hand[target] in {tile.use for tile in tiles}
+    fan = fans(demand(resnet19, chip))["layer3.1.relu1"]
+    assert fan == (4608, 4608)
     assert len(placements["compact"].cores) <= len(placements["low-traffic"].cores)
     ones = {
         name: np.ones((resnet19.steps, *resnet19.shape_of(name)), int)
