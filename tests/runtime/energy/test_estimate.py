@@ -20,7 +20,9 @@ from trispike.runtime.energy import (
     estimate_energy,
     load_profile,
     prices_of,
+    profile_names,
 )
+from trispike.runtime.energy.profile import IF_PRICED, PLACED
 from trispike.runtime.ledger import ConnectionCounts, PopulationCounts
 
 
@@ -52,7 +54,7 @@ def ledger() -> Ledger:
 def profile(**prices: float | Coefficient) -> Profile:
     return Profile(
         id="test", name="Test", description="", process_nm=1, scope="per_term", basis="assumed",
-        signed_spikes="", unpriced={"mesh_hop": "no placement"},
+        signed_spikes={"policy": "native", "note": "as it is"}, unpriced={"mesh_hop": "no placement"},
         coefficients={
             event: p if isinstance(p, Coefficient) else Coefficient(picojoules=p, citation="me")
             for event, p in prices.items()
@@ -61,7 +63,7 @@ def profile(**prices: float | Coefficient) -> Profile:
 
 
 ALL = {"synaptic_operation": 10, "graded_operation": 100, "neuron_update_active": 1000,
-       "neuron_update_inactive": 10_000}  # fmt: skip
+       "neuron_update_inactive": 10_000, "spike": 0}  # fmt: skip
 
 
 def test_totals_by_hand(ledger):
@@ -75,14 +77,20 @@ def test_totals_by_hand(ledger):
         "graded_operation": (5, 100),
         "neuron_update_active": (4, 1000),
         "neuron_update_inactive": (6, 10_000),
+        "spike": (3, 0),
     }
     assert [layer.name for layer in found.layers] == ["input->a", "a"]
     assert [layer.kind for layer in found.layers] == ["connection", "population"]
     assert [layer.joules for layer in found.layers] == pytest.approx([1000e-12, 64_000e-12])
     assert found.layers[0].counts == {"synaptic_operation": 50, "graded_operation": 5}
-    assert found.layers[1].counts == {"neuron_update_active": 4, "neuron_update_inactive": 6}
+    assert found.layers[1].counts == {
+        "neuron_update_active": 4, "neuron_update_inactive": 6, "spike": 3
+    }  # fmt: skip
     assert found.samples == 2
-    assert found.unpriced == {"mesh_hop": "no placement"}
+    assert found.unpriced == {
+        "mesh_hop": "no placement", "static_power": "The profile gives none."
+    }  # fmt: skip
+    assert found.breakdown == pytest.approx({"synapses": 1000e-12, "neurons": 64_000e-12})
 
 
 def test_loihi1_by_hand(ledger):
@@ -96,8 +104,9 @@ def test_loihi1_by_hand(ledger):
 def test_what_has_no_price_is_listed_and_not_zero(ledger):
     found = estimate_energy(ledger, profile(synaptic_operation=10))
     terms = {term.event: term for term in found.terms}
-    assert set(terms) == set(COUNTED)
-    for event in set(COUNTED) - {"synaptic_operation"}:
+    always = set(COUNTED) - set(PLACED) - set(IF_PRICED)
+    assert set(terms) == always
+    for event in always - {"synaptic_operation"}:
         assert (terms[event].picojoules, terms[event].joules) == (None, None)
         assert terms[event].count > 0
         assert found.unpriced[event] == terms[event].source == "The profile has no price for it."
@@ -123,6 +132,7 @@ def test_assumptions_complete_and_replace_prices_and_are_recorded(ledger):
     assert terms["synaptic_operation"].joules == pytest.approx(50 * 20e-12)
     for event in assumptions:
         assert terms[event].source == "assumed by the user"
+        assert (terms[event].basis, terms[event].confidence) == ("assumed", "assumed")
     assert terms["neuron_update_active"].source.startswith("Davies")
     assert "graded_operation" not in found.unpriced
     # The profile itself is as it was.
@@ -265,5 +275,5 @@ def test_the_mean_does_not_depend_on_how_samples_are_merged():
 
 
 def test_every_event_is_priced_by_some_packaged_profile():
-    priced = {e for name in ("loihi1", "cmos45-fp32") for e in load_profile(name).coefficients}
+    priced = {e for name in profile_names() for e in load_profile(name).coefficients}
     assert priced == set(EVENTS)

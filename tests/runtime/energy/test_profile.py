@@ -8,6 +8,7 @@ import pytest
 
 from trispike.errors import FileFormatError, InvalidSettingError
 from trispike.runtime.energy import COUNTED, EVENTS, Coefficient, load_profile, profile_names
+from trispike.runtime.energy.profile import IF_PRICED, PLACED
 
 
 def fields() -> dict[str, Any]:
@@ -19,7 +20,7 @@ def fields() -> dict[str, Any]:
         "process_nm": 22,
         "scope": "per_term",
         "basis": "assumed",
-        "signed_spikes": "native",
+        "signed_spikes": {"policy": "native", "note": "as it is"},
         "coefficients": {"synaptic_operation": {"picojoules": 2.0, "citation": "my bench"}},
         "unpriced": {"static_power": "not measured"},
     }
@@ -38,7 +39,12 @@ def path(tmp_path):
 
 
 def test_the_packaged_profiles():
-    assert profile_names() == ["cmos45-fp32", "cmos45-int8", "loihi1"]
+    assert profile_names() == [
+        "cmos45-fp16", "cmos45-fp32", "cmos45-int32", "cmos45-int8",
+        "kerasspiking-arm", "kerasspiking-cpu", "kerasspiking-gpu", "kerasspiking-loihi",
+        "kerasspiking-spinnaker", "kerasspiking-spinnaker2", "loihi1", "loihi1-regressed",
+        "odin", "reckon", "spinnaker", "spinnaker2", "tianjic", "truenorth",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", profile_names())
@@ -51,10 +57,12 @@ def test_every_packaged_number_has_a_source(name):
     for event, coefficient in profile.coefficients.items():
         assert event in EVENTS
         assert coefficient.picojoules > 0
-        # Author, place, year: enough to find it.
-        assert re.search(r"\w+.*(19|20)\d\d", coefficient.citation), event
-    for event in COUNTED:
-        assert event in profile.coefficients or len(profile.unpriced[event]) > 20, event
+        # Author, place, year, or a document's number: enough to find it.
+        assert re.search(r"\w+.*((19|20)\d\d|document \d+)", coefficient.citation), event
+        assert coefficient.confidence != "assumed"
+    for event in set(COUNTED) - set(PLACED) - set(IF_PRICED) if profile.prices == "spiking" else ():
+        told = profile.unpriced.get(event, profile.included.get(event, ""))
+        assert event in profile.coefficients or len(told) > 20, event
     assert all(profile.unpriced.values())
 
 
@@ -65,12 +73,21 @@ def test_loihi1_has_the_published_numbers():
         "synaptic_operation": 23.6,
         "neuron_update_active": 81.0,
         "neuron_update_inactive": 52.0,
+        "message": 1.7,
+        "hop_x": 3.0,
+        "hop_y": 4.0,
     }
     assert load_profile("loihi1").basis == "simulated"
 
 
 @pytest.mark.parametrize(
-    ("name", "accumulate", "multiply"), [("cmos45-fp32", 0.9, 3.7), ("cmos45-int8", 0.1, 0.2)]
+    ("name", "accumulate", "multiply"),
+    [
+        ("cmos45-fp32", 0.9, 3.7),
+        ("cmos45-fp16", 0.4, 1.1),
+        ("cmos45-int32", 0.1, 3.1),
+        ("cmos45-int8", 0.1, 0.2),
+    ],
 )
 def test_arithmetic_is_priced_as_horowitz_published_it(name, accumulate, multiply):
     prices = {event: c.picojoules for event, c in load_profile(name).coefficients.items()}
@@ -78,10 +95,10 @@ def test_arithmetic_is_priced_as_horowitz_published_it(name, accumulate, multipl
     assert prices == {"synaptic_operation": accumulate, "graded_operation": both, "mac": both}
 
 
-@pytest.mark.parametrize("name", ["loihi2", "loihi2.json"])
+@pytest.mark.parametrize("name", ["loihi2", "loihi2.json", "Loihi-2"])
 def test_loihi2_has_no_published_price(name):
     text = (
-        f"hardware profile: got '{name}'; expected one of cmos45-fp32, cmos45-int8, loihi1, or a "
+        f"hardware profile: got '{name}'; expected one of cmos45-fp16, .*, truenorth, or a "
         "JSON file. Loihi 2 has no published energy per operation"
     )
     with pytest.raises(InvalidSettingError, match=text):
@@ -89,7 +106,7 @@ def test_loihi2_has_no_published_price(name):
 
 
 def test_an_unknown_profile_is_refused(tmp_path):
-    for name in ("truenorth", tmp_path, tmp_path / "none.json"):
+    for name in ("brain", tmp_path, tmp_path / "none.json"):
         with pytest.raises(InvalidSettingError, match=r"expected one of .* Correct the name\."):
             load_profile(name)
 
@@ -114,6 +131,14 @@ def test_a_packaged_name_wins_over_a_file(path, monkeypatch):
 
 def coefficient(**fields: Any) -> dict[str, Any]:
     return {"coefficients": {"synaptic_operation": {"picojoules": 2.0, "citation": "x"} | fields}}
+
+
+def two_prices(event: str) -> dict[str, Any]:
+    price = {"picojoules": 1.0, "citation": "x"}
+    return {"coefficients": {"synaptic_operation": price, event: price}}
+
+
+POWER = {"watts": 0.5, "citation": "my meter"}
 
 
 @pytest.mark.parametrize(
@@ -144,6 +169,43 @@ def coefficient(**fields: Any) -> dict[str, Any]:
             {"unpriced": {"synaptic_operation": "who knows"}},
             "synaptic_operation: both among coefficients and unpriced",
         ),
+        (
+            {"included": {"synaptic_operation": "who knows"}},
+            "synaptic_operation: both among coefficients and included",
+        ),
+        ({"included": {"thought": "who knows"}}, "included for thought, which is not counted"),
+        ({"coefficients": {}}, "coefficients: Dictionary should have at least 1 item"),
+        (coefficient(confidence="sure"), "confidence: Input should be 'published', 'secondary'"),
+        (coefficient(basis="guessed"), "basis: Input should be 'simulated', 'measured'"),
+        ({"signed_spikes": "native"}, "signed_spikes: Input should be an object"),
+        (
+            {"signed_spikes": {"policy": "none", "note": "x"}},
+            "signed_spikes.policy: Input should be 'native', 'dual_channel' or 'sign_as_weight'",
+        ),
+        (
+            {"supports": {"signed_spikes": False}},
+            "the policy is native, but they are not supported",
+        ),
+        (
+            two_prices("graded_operation") | {"supports": {"graded_spikes": False}},
+            "graded_operation: has a price, but graded spikes are not supported",
+        ),
+        (
+            two_prices("graded_operation") | {"scope": "all_in"},
+            "an all_in number stands for everything: it is the only coefficient",
+        ),
+        (
+            {"scope": "all_in", "unpriced": {}, "static_power": POWER},
+            "an all_in number stands for everything: it is the only coefficient, without static",
+        ),
+        ({"static_power": POWER}, "static_power: both given and unpriced"),
+        ({"static_power": POWER | {"watts": -1}}, "static_power.watts: Input should be greater"),
+        ({"static_power": {"watts": 1}}, "static_power.citation: Field required"),
+        ({"prices": "dense"}, "synaptic_operation: no event of a dense network"),
+        (
+            {"coefficients": {"mac": {"picojoules": 1.0, "citation": "x"}}},
+            "coefficients: none for an event of a spiking network",
+        ),
     ],
 )
 def test_a_bad_profile_is_refused(changes, text, path):
@@ -172,5 +234,5 @@ def test_every_missing_field_is_named(path):
     file.write_text("{}", encoding="utf-8")
     with pytest.raises(FileFormatError, match="Field required") as caught:
         load_profile(file)
-    required = [name for name in fields() if name not in ("voltage", "caveats")]
+    required = list(fields())
     assert all(f"{name}: Field required" in caught.value.got for name in required)

@@ -245,7 +245,7 @@ def estimate_energy(
     assumptions = dict(assumptions or {})
     prices = prices_of(profile, assumptions, placed=traffic is not None)
     check_samples(ledger.samples)
-    unpriced = dict(profile.unpriced)
+    unpriced = {event: why for event, why in profile.unpriced.items() if event not in prices}
     for event in PLACED if profile.prices == "spiking" and traffic is None else ():
         if event in profile.coefficients:
             unpriced[event] = _needs_placement(profile.coefficients[event])
