@@ -10,9 +10,12 @@ import pytest
 import trispike
 from tests.cli.conftest import Files
 from trispike.cli.console import joules
-from trispike.network import Population, storage
+from trispike.network import Population, dense_macs, storage
 from trispike.runtime import Result
 from trispike.runtime.energy import Estimate, load_profile
+from trispike.targets.loihi.files import save_placement
+from trispike.targets.loihi.hardware import load_chip
+from trispike.targets.loihi.placement import place
 
 
 def command(files: Files, *more: object) -> tuple[object, ...]:
@@ -94,7 +97,8 @@ def test_assumptions_are_priced_and_told(run, files):
         ("graded_operation=much", "--assume: got 'graded_operation=much'"),
         ("graded_operation=-1", "assumed price of 'graded_operation': got -1.0 pJ"),
         ("graded_operation=nan", "got nan pJ"),
-        ("spike=1", "assumed price of 'spike': got 1.0 pJ; expected a price >= 0 for one of"),
+        ("thought=1", "assumed price of 'thought': got 1.0 pJ; expected a price >= 0 for one"),
+        ("message=1", "assumed price of 'message': got no placement"),
     ],
 )
 def test_bad_assumptions(value, text, refused, files):
@@ -123,7 +127,7 @@ def test_a_profile_of_ones_own(run, refused, files, tmp_path):
     ("name", "text"),
     [
         ("loihi2", "Loihi 2 has no published energy per operation"),
-        ("truenorth", "expected one of cmos45-fp32, cmos45-int8, loihi1, or a JSON file"),
+        ("brain", "expected one of cmos45-fp16, cmos45-fp32, cmos45-int32, cmos45-int8, cmos45-m"),
     ],
 )
 def test_an_unknown_profile(name, text, refused, files):
@@ -161,3 +165,74 @@ def test_a_network_that_does_nothing(run, files, tmp_path):
     free = run(*quiet, "--hardware", "cmos45-fp32")
     assert free.code == 0
     assert "0 pJ per inference" in free.out
+
+
+@pytest.fixture
+def placement(run, files, tmp_path):
+    """A placement of the integer network on Loihi 1."""
+    path = tmp_path / "placement.json"
+    run("check", files.integer_network, "--target", "loihi1", "-o", path)
+    assert path.is_file()
+    return path
+
+
+def test_messages_on_a_placement(run, files, placement):
+    options = ("--hardware", "loihi1-regressed")
+    alone = run(*command(files, *options, "--json")).json
+    assert "counted on a placement only" in alone["unpriced"]["message"]
+    placed = run(*command(files, *options, "--placement", placement, "--json")).json
+    assert "message" not in placed["unpriced"]
+    terms = {term["event"]: term for term in placed["terms"]}
+    moved = sum(terms[event]["joules"] for event in ("message", "hop_x", "hop_y"))
+    assert terms["message"]["count"] > 0
+    assert placed["breakdown"]["routing"] == pytest.approx(moved)
+    more = placed["energy_per_inference_joules"] - alone["energy_per_inference_joules"]
+    assert more == pytest.approx(moved)
+    assert "\nmesh " in run(*command(files, *options, "--placement", placement)).out
+
+
+def test_a_memory_model(run, files, placement):
+    options = ("--hardware", "cmos45-memory")
+    facts = run(*command(files, *options, "--json")).json
+    assert facts["hardware"] == "cmos45-memory"
+    assert {"synapse_arithmetic", "weight_fetch", "neuron_state", "neuron_arithmetic",
+            "event_queue"} <= set(facts["breakdown"])  # fmt: skip
+    total = facts["energy_per_inference_joules"]
+    assert sum(facts["breakdown"].values()) == pytest.approx(total)
+    assert "input_queue" not in facts["unpriced"]
+    assert "static_power" in facts["unpriced"]
+    out = run(*command(files, *options)).out
+    for part in ("weight fetch", "neuron state", "event queue", "KiB", "memory and neurons"):
+        assert part in out
+    placed = run(*command(files, *options, "--placement", placement, "--json")).json
+    sizes = [
+        {layer["name"]: layer["memory_bytes"] for layer in found["layers"]}
+        for found in (facts, placed)
+    ]
+    assert sizes[0].keys() == sizes[1].keys()
+    assert sizes[0] != sizes[1]
+
+
+def test_what_a_memory_model_does_not_take(refused, files, tmp_path):
+    options = command(files, "--hardware", "cmos45-memory")
+    message = refused(*options, "--assume", "spike=1", kind="InvalidSettingError", code=2)
+    assert "with cmos45-memory, a memory model" in message
+    other = tmp_path / "vectors.json"
+    save_placement(place(trispike.load(files.vectors), load_chip("loihi1")), other)
+    message = refused(*options, "--placement", other, kind="FileFormatError")
+    assert "a placement of network" in message
+    float_network = ("estimate", files.float_network, "--data", files.data, "--placement", other)
+    assert "got a float network" in refused(*float_network, kind="UnsupportedError")
+    message = refused(*options, "--latency", "0", kind="InvalidSettingError", code=2)
+    assert "latency: got 0.0 s" in message
+
+
+def test_prices_of_the_dense_network(run, files):
+    facts = run(*command(files, "--hardware", "kerasspiking-cpu", "--json")).json
+    assert facts["prices"] == "dense"
+    network = trispike.load(files.integer_network)
+    macs = sum(dense_macs(c, network.source_shape(c)) for c in network.all_connections)
+    neurons = sum(p.size for p in network.populations.values())
+    assert facts["energy_per_inference_joules"] == pytest.approx(8.6e-9 * (macs + neurons))
+    out = run(*command(files, "--hardware", "kerasspiking-cpu")).out
+    assert "of the dense network of the same topology, mean of" in out

@@ -22,7 +22,7 @@ from trispike.runtime.energy import (
     prices_of,
     profile_names,
 )
-from trispike.runtime.energy.profile import IF_PRICED, PLACED
+from trispike.runtime.energy.profile import IF_PRICED, PLACED, SignedSpikes
 from trispike.runtime.ledger import ConnectionCounts, PopulationCounts
 
 
@@ -54,7 +54,8 @@ def ledger() -> Ledger:
 def profile(**prices: float | Coefficient) -> Profile:
     return Profile(
         id="test", name="Test", description="", process_nm=1, scope="per_term", basis="assumed",
-        signed_spikes={"policy": "native", "note": "as it is"}, unpriced={"mesh_hop": "no placement"},
+        signed_spikes=SignedSpikes(policy="native", note="as it is"),
+        unpriced={"mesh_hop": "no placement"},
         coefficients={
             event: p if isinstance(p, Coefficient) else Coefficient(picojoules=p, citation="me")
             for event, p in prices.items()
