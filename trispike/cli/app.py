@@ -21,6 +21,7 @@ from trispike.cli.import_ import import_
 from trispike.cli.inspect import inspect
 from trispike.cli.plot import plot
 from trispike.cli.quantize import quantize
+from trispike.cli.report import report
 from trispike.cli.simulate import simulate
 from trispike.cli.verify import verify
 
@@ -59,6 +60,7 @@ for command in (
     estimate,
     explore,
     hardware,
+    report,
     check,
     verify,
     export,

@@ -1,0 +1,250 @@
+"""A report as one HTML file that loads nothing from anywhere."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jinja2
+from markupsafe import Markup
+
+from trispike.network.files import whole_file
+from trispike.runtime.energy import Coefficient, Estimate, MemoryModel, Profile
+from trispike.runtime.report import charts, words
+from trispike.runtime.report.content import Report
+from trispike.targets.loihi.picture import draw_placement
+
+LEVELS = 8
+"""Colours of a heat map, nothing included."""
+
+SECTIONS = {
+    "summary": "Summary",
+    "meaning": "What the figures mean",
+    "breakdown": "Where the energy goes",
+    "time": "Layers and time steps",
+    "layers": "Layers",
+    "twins": "Networks without spikes",
+    "anytime": "Fewer time steps",
+    "prices": "Other prices",
+    "conventions": "Other conventions",
+    "samples": "Single samples",
+    "placement": "Placement",
+    "unpriced": "What is not in it",
+    "sources": "Sources",
+    "provenance": "Provenance",
+}
+"""Of the page, by id, in their order."""
+
+
+class Size(NamedTuple):
+    """Of every drawing."""
+
+    width: int = charts.WIDTH
+    height: int = charts.HEIGHT
+    left: int = charts.LEFT
+    right: int = charts.RIGHT
+    top: int = charts.TOP
+    bottom: int = charts.BOTTOM
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contest:
+    """The spiking network beside another one on one basis; joules per inference."""
+
+    other: str
+    basis: str
+    spiking: float
+    twin: float
+
+    @property
+    def wins(self) -> bool:
+        """Whether the spiking network is the cheaper one."""
+        return self.spiking < self.twin
+
+    @property
+    def loses(self) -> bool:
+        """Whether the other one is."""
+        return self.spiking > self.twin
+
+    @property
+    def words(self) -> str:
+        """Who wins, by how much."""
+        return words.factor(self.spiking, self.twin)
+
+
+class Price(NamedTuple):
+    """One price with its source."""
+
+    what: str
+    picojoules: float | None
+    low: float | None
+    high: float | None
+    basis: str
+    confidence: str
+    source: str
+
+
+def write_report(report: Report, path: str | os.PathLike[str]) -> None:
+    """Write a report to one HTML file, replacing it whole; equal reports give equal files."""
+    page = render_report(report)
+    with whole_file(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def render_report(report: Report) -> str:
+    """A report as an HTML document."""
+    curve = report.curve
+    histogram, bins = charts.histogram(report.operations)
+    drawn = [] if curve is None else [charts.accuracy_chart(curve), charts.energy_chart(curve)]
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            report=report,
+            network=report.network,
+            ledger=report.ledger,
+            headline=report.headline,
+            hardware=report.headline.profile,
+            sections=SECTIONS,
+            size=Size(),
+            levels=LEVELS,
+            matrices={matrix.id: matrix for matrix in report.matrices},
+            energies={(part.name, part.kind): part.joules for part in report.headline.layers},
+            contests=contests(report),
+            curve=curve,
+            curve_charts=drawn,
+            histogram=histogram,
+            bins=bins,
+            without_interval=_without_interval(report.headline),
+            differences=_differences(report),
+            placement_picture=_placement_picture(report),
+            left_out=[(e, {term.event: term.count for term in e.terms}) for e in report.estimates],
+            prices=[(e.profile, _prices(e)) for e in report.estimates],
+            bases=words.BASES,
+            scopes=words.SCOPES,
+        )
+    )
+
+
+def contests(report: Report) -> tuple[Contest, ...]:
+    """Every comparison with a network without spikes."""
+    found = []
+    for twin in report.twins:
+        weights, neurons = "arithmetic of the weights", "with that of the neurons"
+        found += [
+            Contest(
+                other=twin.name, basis=weights, spiking=twin.spiking_joules, twin=twin.twin_joules
+            ),
+            Contest(
+                other=twin.name,
+                basis=neurons,
+                spiking=twin.spiking_with_neurons_joules,
+                twin=twin.twin_with_neurons_joules,
+            ),
+        ]
+    for estimate in report.estimates:
+        found += [
+            Contest(
+                other="dense, on the same core",
+                basis=f"memory and neurons included ({twin.profile})",
+                spiking=twin.spiking_joules,
+                twin=twin.dense_joules,
+            )
+            for twin in estimate.twins
+            if isinstance(estimate.profile, MemoryModel)
+        ]
+    return tuple(found)
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("trispike.runtime.report", "templates"),
+        autoescape=True,  # names come from files
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "joules": lambda value: _figure(value, words.energy),
+        "number": lambda value: _figure(value, words.count),
+        "percent": lambda value, digits=2: _figure(value, lambda v: words.percent(v, digits)),
+        "exact": _exact,
+        "short": charts.short_count,
+        "energy": words.energy,
+        "term": words.term,
+        "price": words.price,
+        "rate": words.rate,
+        "level": lambda value, largest: charts.level(value, largest, LEVELS),
+        "share": charts.share,
+    }
+    return environment
+
+
+def _exact(value: Any) -> str:
+    """All digits of a number, for who reads the page by program."""
+    return repr(value if isinstance(value, int) else float(value))
+
+
+def _figure(value: Any, say: Any) -> str:
+    """A rounded number that carries the exact one."""
+    if value is None:
+        return "–"
+    return Markup('<data value="{}">{}</data>').format(_exact(value), say(value))
+
+
+def _without_interval(estimate: Estimate) -> tuple[int, int]:
+    """How many priced terms have no interval, and how many there are."""
+    priced = [term for term in estimate.terms if term.status == "priced" and term.count]
+    return sum(term.low_joules == term.high_joules for term in priced), len(priced)
+
+
+def _differences(report: Report) -> Mapping[str, list[str]]:
+    """What several conventions have in common is said once: sentence to their names."""
+    said: dict[str, list[str]] = {}
+    for convention in report.conventions:
+        for sentence in convention.differences:
+            said.setdefault(sentence, []).append(convention.name)
+    return said
+
+
+def _placement_picture(report: Report) -> str | None:
+    """As a data URI: the picture has a style of its own, which must not reach the page."""
+    if report.placement is None:
+        return None
+    picture = draw_placement(report.placement, report.traffic)
+    return "data:image/svg+xml;base64," + base64.b64encode(picture.encode()).decode("ascii")
+
+
+def _prices(estimate: Estimate) -> list[Price]:
+    profile = estimate.profile
+    if isinstance(profile, Profile):
+        found = list(profile.coefficients.items())
+    else:
+        assert isinstance(profile, MemoryModel)
+        found = list(profile.coefficients())
+    rows = [_price(event, price, profile) for event, price in found]
+    if isinstance(profile, MemoryModel):
+        for what in ("word_bits", "accumulator_bits", "payload_bits"):
+            size = getattr(profile, what)
+            source = f"{size.value} bits: {size.citation}. {size.note}".strip()
+            rows.append(Price(what, None, None, None, "width", size.confidence, source))
+    if profile.static_power:
+        power = profile.static_power
+        source = f"{power.watts:g} W: {power.citation}"
+        rows.append(Price("static_power", None, None, None, "power", power.confidence, source))
+    return rows
+
+
+def _price(event: str, price: Coefficient, profile: Profile | MemoryModel) -> Price:
+    return Price(
+        what=event,
+        picojoules=price.picojoules,
+        low=price.low,
+        high=price.high,
+        basis=price.basis or profile.basis,
+        confidence=price.confidence,
+        source=f"{price.citation}. {price.note}" if price.note else price.citation,
+    )
