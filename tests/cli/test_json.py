@@ -16,6 +16,7 @@ from trispike.export import Mismatch
 from trispike.network import load
 from trispike.runtime import ReferenceEngine, Result, engines
 from trispike.runtime.data import Data, load_data
+from trispike.runtime.energy import load_profile
 from trispike.targets.loihi.files import save_placement
 from trispike.targets.loihi.hardware import load_chip
 from trispike.targets.loihi.placement import place
@@ -137,7 +138,19 @@ def test_estimate(run, files, tmp_path):
         run(*command, "--conventions").json,
         run(*command, *assume).json,
         run(*command, *spread).json,
+        run(*command, "--hardware", "cmos45-memory").json,
+        run(*command, "--hardware", "loihi1-regressed").json,
     )
+
+
+def test_hardware(run, tmp_path):
+    profile = load_profile("loihi1-regressed").model_dump()
+    del profile["unpriced"]["static_power"]
+    profile["static_power"] = {"watts": 1.0, "citation": "my meter"}
+    mine = tmp_path / "mine.json"
+    mine.write_text(json.dumps(profile), encoding="utf-8")
+    names = ((), ("loihi1",), ("cmos45-memory",), (mine,))
+    check("trispike hardware", *(run("hardware", *name, "--json").json for name in names))
 
 
 def test_check(run, files):
