@@ -302,7 +302,10 @@ def check_exit(confidence: float | None, hardware: str | None, record: Any) -> H
             expected="one of the two: a recording has all time steps of every sample",
             fix="Record a run of its own.",
         )
-    return load_hardware(hardware or "loihi1")
+    prices = load_hardware(hardware or "loihi1")
+    if confidence is not None:
+        pricing(prices)  # fails before the long part, if it does
+    return prices
 
 
 def result_facts(result: Result | EarlyExit, network: Network, given: Data) -> dict[str, Any]:

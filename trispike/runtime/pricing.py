@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-import numpy as np
-
 from trispike.errors import InvalidSettingError
 from trispike.network import Network
+from trispike.runtime.derived_counts import input_events
 from trispike.runtime.energy import (
     Estimate,
     MemoryModel,
@@ -22,9 +21,6 @@ from trispike.runtime.ledger import Ledger
 
 Pricing: TypeAlias = Callable[[Network, Ledger, Array], Estimate]
 """Prices the ledger of a network; the raw data that it was counted on come third."""
-
-_BATCH = 256
-"""Samples that are encoded at a time."""
 
 
 def pricing(
@@ -50,7 +46,7 @@ def pricing(
             )
         model = hardware
         return lambda network, ledger, inputs: estimate_memory(
-            network, ledger, model, input_events=input_events(network, inputs)
+            network, ledger, model, input_events=_input_events(network, inputs)
         )
     if hardware.prices == "dense":
         raise InvalidSettingError(
@@ -63,18 +59,11 @@ def pricing(
     return lambda network, ledger, inputs: estimate_energy(ledger, hardware, assumptions)
 
 
-def input_events(network: Network, inputs: Array) -> float | None:
-    """Input elements other than 0, over all steps, per inference; None without samples."""
-    if not len(inputs):
-        return None
-    total = 0
-    for first in range(0, len(inputs), _BATCH):
-        encoded = network.input.encode(inputs[first : first + _BATCH], network.steps)
-        total += int(np.count_nonzero(encoded))
-    often = network.steps if network.input.encoding == "direct" else 1
-    return total * often / len(inputs)
-
-
 def first_frames(network: Network, inputs: Array, steps: int) -> Array:
     """What a network over the first steps gets of raw data: all of it if the input is static."""
     return inputs if network.input.encoding == "direct" else inputs[:, :steps]
+
+
+def _input_events(network: Network, inputs: Array) -> float | None:
+    """Per inference; None without samples."""
+    return input_events(network, inputs) / len(inputs) if len(inputs) else None

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.networks import as_float, sample_inputs, vectors
+from tests.networks import sample_inputs, vectors
+from tests.quantize.floats import as_float
 from trispike.errors import FileFormatError, InvalidDataError, QuantizationError
 from trispike.network import FloatNetwork, Network, digest, with_steps
 from trispike.quantize import quantize
@@ -32,7 +33,7 @@ PROFILE = load_profile("loihi1")
 def unsure() -> FloatNetwork:
     """Logits so small that confidences are far from 1."""
     network = as_float(vectors())
-    weights = network.readout.weights * 5e-4
+    weights = network.readout.weights * 1e-3
     return replace(network, readout=replace(network.readout, weights=weights))
 
 
