@@ -32,7 +32,7 @@ from trispike.nn import (
     randomize,
     save_checkpoint,
 )
-from trispike.runtime.energy import load_profile
+from trispike.runtime.energy import load_hardware, load_profile
 from trispike.runtime.engines import default_engine
 
 ARCH = "ctsn-resnet8"
@@ -300,6 +300,21 @@ def test_estimate_takes_a_network_a_run_or_a_ledger():
     assert all(fact == facts[0] for fact in facts)
 
 
+def test_a_memory_model_takes_the_network():
+    network = vectors()
+    x = sample_inputs(network, 5)
+    found = trispike.estimate(network, x, hardware="cmos45-memory")
+    assert found.breakdown["weight_fetch"] > 0
+    assert "input_queue" not in found.unpriced
+    result = trispike.simulate(network, x)
+    model = load_hardware("cmos45-memory")
+    for run in (result, result.ledger):
+        with pytest.raises(InvalidSettingError, match="a finished run, and cmos45-memory"):
+            trispike.estimate(run, hardware=model)
+    with pytest.raises(InvalidSettingError, match="a memory model; expected a profile of events"):
+        trispike.estimate(network, x, hardware=model, assumptions={"spike": 1})
+
+
 def test_estimate_fails_before_the_long_part():
     network = vectors()
     with pytest.raises(InvalidDataError, match="got a network without data; expected data to"):
@@ -307,8 +322,8 @@ def test_estimate_fails_before_the_long_part():
     wrong = np.zeros((1, 99))  # would be found out when it is run
     with pytest.raises(InvalidSettingError, match="Loihi 2 has no published energy"):
         trispike.estimate(network, wrong, hardware="loihi2")
-    with pytest.raises(InvalidSettingError, match="assumed price of 'spike': got 1 pJ"):
-        trispike.estimate(network, wrong, assumptions={"spike": 1})
+    with pytest.raises(InvalidSettingError, match="assumed price of 'thought': got 1 pJ"):
+        trispike.estimate(network, wrong, assumptions={"thought": 1})
     with pytest.raises(InvalidDataError, match=r"data: got an array of shape \(1, 99\)"):
         trispike.estimate(network, wrong)
 

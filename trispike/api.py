@@ -23,10 +23,18 @@ import numpy.typing as npt
 from trispike.errors import InvalidDataError, InvalidSettingError
 from trispike.network import FloatNetwork, Network
 from trispike.network.network import Encoding
-from trispike.runtime.energy import Estimate, Profile, estimate_energy, load_profile, prices_of
+from trispike.runtime.energy import (
+    Estimate,
+    MemoryModel,
+    Profile,
+    estimate_energy,
+    load_hardware,
+    prices_of,
+)
 from trispike.runtime.engine import Progress, Recording, Result
 from trispike.runtime.engines import build_engine, default_engine
 from trispike.runtime.ledger import Ledger
+from trispike.runtime.pricing import pricing
 
 if TYPE_CHECKING:
     from torch import nn
@@ -181,7 +189,7 @@ def estimate(
     data: Array | None = None,
     labels: Array | None = None,
     *,
-    hardware: str | PathLike[str] | Profile = "loihi1",
+    hardware: str | PathLike[str] | Profile | MemoryModel = "loihi1",
     assumptions: Mapping[str, float] | None = None,
     engine: str | None = None,
     progress: Progress | None = None,
@@ -193,7 +201,8 @@ def estimate(
             is priced as it is.
         data: With a network: raw data.
         labels: With a network: (N,) classes.
-        hardware: Name of a profile, path of a profile file, or a profile.
+        hardware: A profile or a memory model: its name, the path of its file, or itself. A memory
+            model takes a network with data.
         assumptions: Prices in pJ by event, where the profile has none or another.
         engine: With a network: what runs it, as in :func:`simulate`.
         progress: With a network: called with the number of samples finished since the last call.
@@ -203,8 +212,12 @@ def estimate(
         InvalidDataError: A network without data, or nothing was run.
         FileFormatError: The profile file is not a profile.
     """
-    profile = hardware if isinstance(hardware, Profile) else load_profile(hardware)
-    prices_of(profile, assumptions)  # fails before the long part, if it does
+    prices = hardware if isinstance(hardware, Profile | MemoryModel) else load_hardware(hardware)
+    model = None
+    if isinstance(prices, Profile):
+        prices_of(prices, assumptions)  # fails before the long part, if it does
+    else:
+        model = pricing(prices, assumptions)
     if isinstance(what, Network):
         if data is None:
             raise InvalidDataError(
@@ -213,6 +226,17 @@ def estimate(
                 expected="data to count events on",
                 fix="Pass data, or the result of simulate.",
             )
-        what = simulate(what, data, labels, engine=engine, progress=progress)
+        result = simulate(what, data, labels, engine=engine, progress=progress)
+        if model is not None:
+            return model(what, result.ledger, data)
+        what = result
+    if model is not None:
+        raise InvalidSettingError(
+            "estimate",
+            got=f"a finished run, and {prices.id}, a memory model",
+            expected="the network, whose memories and neurons it prices",
+            fix="Pass the network and the data.",
+        )
     ledger = what.ledger if isinstance(what, Result) else what
-    return estimate_energy(ledger, profile, assumptions)
+    assert isinstance(prices, Profile)
+    return estimate_energy(ledger, prices, assumptions)
