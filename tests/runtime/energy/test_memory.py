@@ -215,7 +215,7 @@ def test_ctsn_costs_more_than_lif():
 
 
 def replaced(neuron: FixedPointNeuron, b: int) -> FixedPointNeuron:
-    return replace(neuron, b_pos=np.int64(b), b_neg=np.int64(b))  # type: ignore[arg-type]
+    return replace(neuron, b_pos=np.int64(b), b_neg=np.int64(b))
 
 
 def test_parameters_of_single_neurons_are_fetched():
@@ -229,9 +229,7 @@ def test_parameters_of_single_neurons_are_fetched():
 def test_a_float_network_has_wider_words_and_dearer_arithmetic():
     network = FloatNetwork(
         input=Input(shape=(3,)),
-        populations={
-            "a": Population(shape=(4,), neuron=Neuron(b_pos=0.5, b_neg=0.5, th_pos=1.0))  # type: ignore[arg-type]
-        },
+        populations={"a": Population(shape=(4,), neuron=Neuron(b_pos=0.5, b_neg=0.5, th_pos=1.0))},
         connections=(
             Connection(sources=("input",), target="a", operator=Dense(weight=np.ones((4, 3)))),
         ),
@@ -381,7 +379,7 @@ def test_what_does_not_belong_together_is_refused():
     with pytest.raises(InvalidDataError, match="placement: got one of network"):
         estimate_memory(network, ledger, model(), placement=placed)
     wrong = place(network, load_chip("loihi1"))
-    misfit = replace(wrong, misfits=(object(),))  # type: ignore[arg-type]
+    misfit = replace(wrong, misfits=(object(),))
     with pytest.raises(UnsupportedError, match="neurons that fit on no core"):
         estimate_memory(network, ledger, model(), placement=misfit)
 
