@@ -105,9 +105,8 @@ class BrutePixels:
         by_channel = isinstance(connection.operator, Identity)
         key = ("leaving", number, tile.rows, tile.columns, tile.channels if by_channel else None)
         if key not in self.known:
-            mine = self.pixels(tile)
             self.known[key] = sum(
-                int(self.reached(number, other)[mine].sum())
+                self.meeting(number, tile, other)
                 for other in self.tiles[connection.target]
                 if not by_channel
                 or max(tile.channels.start, other.channels.start)
@@ -115,6 +114,13 @@ class BrutePixels:
             )
         each = self.chip.map_axon_slots.value * self.signs(tile.population)
         return int(self.known[key]) * each
+
+    def meeting(self, number: int, tile: Tile, other: Tile) -> int:
+        """How many of a tile's pixels meet those of another one."""
+        key = ("meeting", number, tile.rows, tile.columns, other.rows, other.columns)
+        if key not in self.known:
+            self.known[key] = int(self.reached(number, other)[self.pixels(tile)].sum())
+        return int(self.known[key])
 
     def thresholds(self, tile: Tile) -> int:
         if tile.population == self.network.readout.name:
