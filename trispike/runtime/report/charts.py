@@ -236,7 +236,7 @@ def _line(
 ) -> Line:
     known = [(p.steps, v) for p, v in zip(curve.points, values, strict=True) if v is not None]
     places = [f"{x(steps)} {y(value)}" for steps, value in known]
-    every = -(-len(known) // MOST_MARKS)
+    every = max(1, -(-len(known) // MOST_MARKS))
     return Line(
         name=name,
         style=style,

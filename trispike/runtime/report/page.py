@@ -172,6 +172,7 @@ def _environment() -> jinja2.Environment:
         "number": lambda value: _figure(value, words.count),
         "percent": lambda value, digits=2: _figure(value, lambda v: words.percent(v, digits)),
         "exact": _exact,
+        "label": _label,
         "short": charts.short_count,
         "energy": words.energy,
         "term": words.term,
@@ -193,6 +194,12 @@ def _figure(value: Any, say: Any) -> str:
     if value is None:
         return "–"
     return Markup('<data value="{}">{}</data>').format(_exact(value), say(value))
+
+
+def _label(name: str) -> Markup:
+    """The label of a connection, which may be broken behind its arrow, but not within."""
+    arrow = Markup('<span class="nobreak">{}</span><wbr>').format("->")
+    return arrow.join(name.split("->"))
 
 
 def _without_interval(estimate: Estimate) -> tuple[int, int]:
