@@ -1,24 +1,26 @@
 """``estimate --anytime`` and ``simulate --exit-confidence``: the API's numbers, and refusals."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 
 import trispike
+from tests.cli.conftest import Files
 from trispike.cli.console import joules, percent
-from trispike.network import with_steps
+from trispike.network import Network, with_steps
 from trispike.runtime import ReferenceEngine
 from trispike.runtime.anytime import anytime, confidences, early_exit, exit_energy
 from trispike.runtime.energy import load_profile
 
 
-def loaded(files):
+def loaded(files: Files) -> tuple[Network, Any, Any]:
     with np.load(files.data) as data:
         return trispike.load(files.integer_network), data["x"], data["y"]
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 

@@ -113,10 +113,12 @@ def test_inspect(run, files, tmp_path):
 def test_simulate(run, files, tmp_path):
     recorded = ("--record", "all", "--record-to", tmp_path / "run.npz")
     recorded += ("--ledger-out", tmp_path / "ledger.safetensors")
+    vectors = ("simulate", files.vectors, "--data", files.vectors_data)
     check(
         "trispike simulate",
         run("simulate", files.integer_network, "--data", files.data, *recorded, "--json").json,
         run("simulate", files.float_network, "--data", files.data, "--json").json,
+        run(*vectors, "--exit-confidence", "0.5", "--json").json,
     )
 
 
@@ -138,6 +140,7 @@ def test_estimate(run, files, tmp_path):
         run(*command, "--conventions").json,
         run(*command, *assume).json,
         run(*command, *spread).json,
+        run(*command, "--anytime").json,
         run(*command, "--hardware", "cmos45-memory").json,
         run(*command, "--hardware", "loihi1-regressed").json,
     )
@@ -151,6 +154,15 @@ def test_hardware(run, tmp_path):
     mine.write_text(json.dumps(profile), encoding="utf-8")
     names = ((), ("loihi1",), ("cmos45-memory",), (mine,))
     check("trispike hardware", *(run("hardware", *name, "--json").json for name in names))
+
+
+def test_explore(run, files, tmp_path):
+    facts = run(
+        "explore", "--network", files.float_network, "--data", files.data, "--calibration",
+        files.data, "--steps", "2", "--thresholds", "1,1.5", "--exit-confidence", "off,0.9",
+        "-o", tmp_path / "results.jsonl", "--json",
+    ).json  # fmt: skip
+    check("trispike explore", facts)
 
 
 def test_check(run, files):

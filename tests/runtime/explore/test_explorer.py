@@ -38,7 +38,8 @@ def unsure() -> FloatNetwork:
 
 
 NETWORK = unsure()
-DATA = Data(sample_inputs(NETWORK, 12), np.arange(12) % 3, "some data")
+LABELS = np.arange(12) % 3
+DATA = Data(sample_inputs(NETWORK, 12), LABELS, "some data")
 CALIBRATION = Data(sample_inputs(NETWORK, 8, seed=1), None, "other data")
 POINT = Point(weight_bits=6, granularity="channel", steps=4)
 
@@ -139,8 +140,8 @@ def test_a_point_without_an_integer_form_is_an_outcome(monkeypatch):
     ("data", "text"),
     [
         (Data(DATA.x, None, "d"), "data 'd': got no labels"),
-        (Data(DATA.x[:0], DATA.y[:0], "d"), "data 'd': got no samples"),
-        (Data(DATA.x, DATA.y + 1, "d"), "labels: got values from 1 to 3"),
+        (Data(DATA.x[:0], LABELS[:0], "d"), "data 'd': got no samples"),
+        (Data(DATA.x, LABELS + 1, "d"), "labels: got values from 1 to 3"),
         (Data(DATA.x[:, :5], DATA.y, "d"), "data: got an array of shape"),
     ],
 )
@@ -187,9 +188,12 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(tmp_path, monkeypatch):
     assert first.count("\n") == len(load_outcomes(path)) == 2
     again: list[Point] = []
     evaluate = Explorer.evaluate
-    monkeypatch.setattr(
-        Explorer, "evaluate", lambda self, point: again.append(point) or evaluate(self, point)
-    )
+
+    def noted(self: Explorer, point: Point) -> Outcome:
+        again.append(point)
+        return evaluate(self, point)
+
+    monkeypatch.setattr(Explorer, "evaluate", noted)
     done: list[int] = []
     outcomes = explore(explorer(), POINTS, path, done.append)
     assert again == POINTS[2:]
@@ -212,8 +216,8 @@ def test_a_point_is_known_by_everything_that_it_depends_on():
     cases = [
         explorer(),
         explorer(network=scale_thresholds(other, {"*": 1.1})),
-        explorer(data=Data(DATA.x[:11], DATA.y[:11], "d")),
-        explorer(data=Data(DATA.x, DATA.y[::-1].copy(), "d")),
+        explorer(data=Data(DATA.x[:11], LABELS[:11], "d")),
+        explorer(data=Data(DATA.x, LABELS[::-1].copy(), "d")),
         explorer(calibration=DATA),
         explorer(hardware=load_profile("cmos45-fp32")),
         explorer(assumptions={"graded_operation": 1.0}),
