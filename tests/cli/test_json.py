@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.cli.test_app import COMMANDS
@@ -163,6 +164,18 @@ def test_explore(run, files, tmp_path):
         "-o", tmp_path / "results.jsonl", "--json",
     ).json  # fmt: skip
     check("trispike explore", facts)
+
+
+def test_report(run, files, tmp_path):
+    pytest.importorskip("jinja2", reason="jinja2 is not installed")
+    unlabelled = tmp_path / "x.npz"
+    np.savez(unlabelled, x=np.load(files.vectors_data)["x"])
+    command = ("report", files.vectors, "-o", tmp_path / "report.html", "--json", "--data")
+    check(
+        "trispike report",
+        run(*command, files.vectors_data).json,
+        run(*command, unlabelled).json,
+    )
 
 
 def test_check(run, files):
