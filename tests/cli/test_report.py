@@ -1,23 +1,27 @@
 """``trispike report``: the numbers of estimate on a page, or one clear error and no page."""
 
+import importlib.util
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
 import html5lib
 import numpy as np
 import pytest
 
 import trispike
-from trispike.cli import report as module
 from trispike.runtime.report import SECTIONS
 from trispike.targets.loihi import load_chip, place, save_placement
 
 
-def parsed(path):
+def parsed(path: Path) -> ET.Element:
     parser = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False)
     return parser.parse(path.read_text(encoding="utf-8"))
 
 
-def figures(tree, identity):
+def figures(tree: ET.Element, identity: str) -> list[float]:
     (element,) = [e for e in tree.iter() if e.get("id") == identity]
-    return [float(e.get("value")) for e in element.iter("data")]
+    return [float(e.get("value", "")) for e in element.iter("data")]
 
 
 def test_the_numbers_are_those_of_estimate(run, files, tmp_path):
@@ -113,7 +117,7 @@ def test_a_float_network_has_no_placement(run, files, tmp_path):
 
 
 def test_without_jinja_the_error_names_the_extra(run, files, tmp_path, monkeypatch):
-    monkeypatch.setattr(module.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     command = ("report", files.vectors, "--data", files.vectors_data)
     outcome = run(*command, "-o", tmp_path / "report.html")
     assert outcome.code == 1
@@ -121,7 +125,7 @@ def test_without_jinja_the_error_names_the_extra(run, files, tmp_path, monkeypat
 
 
 def test_the_command_line_is_on_the_page(run, files, tmp_path, monkeypatch):
-    monkeypatch.setattr(module.sys, "argv", ["trispike", "report", "a file"])
+    monkeypatch.setattr(sys, "argv", ["trispike", "report", "a file"])
     path = tmp_path / "report.html"
     run("report", files.vectors, "--data", files.vectors_data, "-o", path)
     assert "<dd><code>trispike report &#39;a file&#39;</code></dd>" in path.read_text("utf-8")

@@ -11,7 +11,7 @@ import html5lib
 import numpy as np
 
 from tests.networks import sample_inputs
-from trispike.network import Network
+from trispike.network import IntegerNetwork, Network
 from trispike.runtime import ReferenceEngine
 from trispike.runtime.energy import load_hardware
 from trispike.runtime.report import DEFAULT_HARDWARE, Origin, Report, build_report
@@ -63,7 +63,7 @@ def body(table: ET.Element) -> list[list[ET.Element]]:
     return [list(row) for row in rows]
 
 
-def renamed(network: Network, names: dict[str, str]) -> Network:
+def renamed(network: IntegerNetwork, names: dict[str, str]) -> IntegerNetwork:
     """The same network with other names of populations and of the readout."""
 
     def new(name: str) -> str:

@@ -5,12 +5,14 @@ import json
 import re
 import shutil
 import subprocess
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests import networks
-from tests.runtime.report.pages import report_of
-from tests.runtime.report.test_page import HOSTILE, placed, renamed
+from tests.runtime.report.pages import renamed, report_of
+from tests.runtime.report.test_page import HOSTILE, placed
 from trispike.runtime.report import SECTIONS, Origin, write_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -49,11 +51,11 @@ addEventListener("message", (e) => { document.querySelector("#probe").textConten
 """A window of Chromium is never as narrow as a phone; a frame is."""
 
 
-def chromium(folder, page, *options):
+def chromium(folder: Path, page: Path, *options: str) -> tuple[str, list[str]]:
     """Opens a page; gives its tree as text, and what was said on the console."""
     done = subprocess.run(
         [
-            CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
+            str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
             "--no-first-run", "--disable-background-networking", "--disable-component-update",
             "--disable-sync", "--hide-scrollbars", "--enable-logging=stderr",
             f"--user-data-dir={folder / 'browser'}", *options, "--dump-dom", page.as_uri(),
@@ -63,8 +65,8 @@ def chromium(folder, page, *options):
     return done.stdout, re.findall(r"CONSOLE[^\n]*", done.stderr)
 
 
-def probed(folder, page, *options, width=1200):
-    """What a browser makes of a page, measured by a script that the page itself would not let in."""
+def probed(folder: Path, page: Path, *options: str, width: int = 1200) -> dict[str, Any]:
+    """What a browser makes of a page, measured by a script that it would not let in itself."""
     markup = page.read_text(encoding="utf-8")
     opened, count = re.subn(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", markup)
     assert count == 1
@@ -74,7 +76,10 @@ def probed(folder, page, *options, width=1200):
     frame.write_text(FRAME.replace("WIDTH", str(width)), encoding="utf-8")
     tree, console = chromium(folder, frame, *options)
     assert console == []
-    return json.loads(html.unescape(re.findall(r'<pre id="probe">(.*?)</pre>', tree)[0]))
+    found: dict[str, Any] = json.loads(
+        html.unescape(re.findall(r'<pre id="probe">(.*?)</pre>', tree)[0])
+    )
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +104,8 @@ def test_the_page_lets_nothing_in(page, tmp_path):
     """And the test above would see it."""
     copy = tmp_path / "copy.html"
     script = '<script>document.title = "in"</script><img src="https://example.org/a.png">'
-    copy.write_text(page.read_text(encoding="utf-8").replace("</body>", script + "</body>"), "utf-8")
+    markup = page.read_text(encoding="utf-8").replace("</body>", script + "</body>")
+    copy.write_text(markup, encoding="utf-8")
     tree, console = chromium(tmp_path, copy)
     assert "<title>in</title>" not in tree
     assert len(console) == 2

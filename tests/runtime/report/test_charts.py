@@ -2,6 +2,7 @@
 
 import itertools
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,12 +39,12 @@ def test_a_histogram_holds_every_sample_once(counts):
         assert many == sum(first <= n <= last for n in counts)
     assert len(chart.bars) == len(rows) <= charts.MOST_BINS
     for bar in chart.bars:
-        assert charts.LEFT <= bar.x
+        assert bar.x >= charts.LEFT
         assert bar.x + bar.width <= charts.WIDTH - charts.RIGHT + 1
         assert bar.y + bar.height == pytest.approx(charts.HEIGHT - charts.BOTTOM, abs=0.02)
 
 
-def curve(correct, high=2.0):
+def curve(correct: list[float | None], high: float = 2.0) -> Any:
     points = tuple(
         SimpleNamespace(
             steps=n + 1,
@@ -77,6 +78,9 @@ def test_energy_that_is_missing_or_far_off_is_not_drawn():
     assert [mark.text for mark in correct.marks] == ["3 steps: 3.3 µJ per correct prediction"]
     assert all(charts.TOP <= m.y <= charts.HEIGHT for line in chart.lines for m in line.marks)
     assert chart.band.startswith("M")
+    steep = charts.energy_chart(curve([1e-6, 4e-6, 9e-6], high=1.0)).lines[1]
+    assert len(steep.marks) == 3
+    assert all(mark.y >= charts.TOP for mark in steep.marks)
     nothing = charts.energy_chart(curve([None, None, None]))
     assert nothing.lines[1].path == ""
 

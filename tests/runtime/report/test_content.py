@@ -1,6 +1,7 @@
 """What a report says: matrices that add up, and refusals."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,13 +10,13 @@ from tests import networks
 from tests.runtime.report.pages import report_of
 from trispike.errors import InvalidDataError, InvalidSettingError
 from trispike.network import with_steps
-from trispike.runtime import ReferenceEngine
+from trispike.runtime import ReferenceEngine, Result
 from trispike.runtime.energy import estimate_energy, estimate_memory, load_hardware
-from trispike.runtime.report import Origin, build_report
+from trispike.runtime.report import Matrix, Origin, Report, build_report
 from trispike.runtime.report.matrices import MOST_COLUMNS, energy_matrix, groups
 
 
-def matrices(report):
+def matrices(report: Report) -> dict[str, Matrix]:
     return {matrix.id: matrix for matrix in report.matrices}
 
 
@@ -75,6 +76,7 @@ def test_input_events_of_a_memory_model_are_those_of_each_step():
 def test_single_samples_add_up():
     report = report_of(networks.vectors())
     assert report.operations.sum() == report.ledger.synaptic_operations + report.ledger.macs
+    assert report.result.accuracy is not None
     assert report.correct == round(report.result.accuracy * 6)
     total = report.headline.energy_per_inference_joules
     if report.correct:
@@ -99,7 +101,7 @@ def test_runs_that_make_no_report():
     x = networks.sample_inputs(network, 3)
     prices, origin = [load_hardware("loihi1")], Origin(network="net", data="data")
 
-    def build(x, result):
+    def build(x: Any, result: Result) -> Report:
         return build_report(network, x, result, prices, origin=origin)
 
     engine = ReferenceEngine(network)

@@ -1,14 +1,22 @@
 """The page: valid, whole, safe with strangers' names, and with the numbers of an estimate."""
 
 import re
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from tests import networks
 from tests.runtime.report.pages import body, figures, find, parsed, renamed, report_of, text
-from trispike.network import digest
-from trispike.runtime.energy import estimate_energy, estimate_memory, load_hardware, load_profile
+from trispike.network import IntegerNetwork, digest
+from trispike.runtime.energy import (
+    MemoryModel,
+    estimate_energy,
+    estimate_memory,
+    load_hardware,
+    load_profile,
+)
 from trispike.runtime.report import SECTIONS, Origin, page, render_report, write_report
 from trispike.targets.loihi import count_traffic, load_chip, place
 
@@ -26,7 +34,7 @@ NETWORKS = {
 }
 
 
-def placed(network):
+def placed(network: IntegerNetwork) -> dict[str, Any]:
     """A placement, and made-up traffic on it."""
     placement = place(network, load_chip("loihi1"))
     shapes = {network.input.name: network.input.shape}
@@ -45,7 +53,7 @@ def test_pages_are_valid_and_have_every_section(name):
         assert text(next(section.iter("h2"))) == title
         assert section.get("aria-labelledby") == f"h-{identity}"
         assert len(list(section)) > 1, "a title alone"
-    links = [e.get("href") for e in tree.iter("a")]
+    links = [e.get("href", "") for e in tree.iter("a")]
     identities = [e.get("id") for e in tree.iter() if e.get("id")]
     assert len(identities) == len(set(identities))
     assert {link.removeprefix("#") for link in links} <= set(identities)
@@ -53,7 +61,7 @@ def test_pages_are_valid_and_have_every_section(name):
         assert text(next(table.iter("caption")))
     for svg in tree.iter("svg"):
         labelled = svg.get("aria-labelledby", "").split()
-        assert svg.get("aria-hidden") or all(text(find(tree, i)) for i in labelled) and labelled
+        assert svg.get("aria-hidden") or (labelled and all(text(find(tree, i)) for i in labelled))
 
 
 @pytest.mark.parametrize("with_placement", [False, True])
@@ -113,7 +121,7 @@ def test_numbers_are_those_of_estimates():
             assert joules in [value for cell in row for value in figures(cell)]
 
 
-def _inputs():
+def _inputs() -> npt.NDArray[Any]:
     return networks.sample_inputs(networks.shortcut_across_two_convolutions(), 6)
 
 
@@ -127,7 +135,9 @@ def test_everything_that_is_not_priced_is_told_and_every_source():
     for name in ("loihi1", "loihi1-regressed", "cmos45-int8"):
         for coefficient in load_profile(name).coefficients.values():
             assert " ".join(coefficient.citation.split()) in sources
-    for _, coefficient in load_hardware("cmos45-memory").coefficients():
+    model = load_hardware("cmos45-memory")
+    assert isinstance(model, MemoryModel)
+    for _, coefficient in model.coefficients():
         assert " ".join(coefficient.citation.split()) in sources
     for caveat in report.headline.profile.caveats:
         assert caveat in text(find(tree, "meaning"))
@@ -183,6 +193,8 @@ def test_a_placement():
     assert "No placement was given" in without
     report = report_of(network, **placed(network))
     tree = parsed(render_report(report))
+    assert report.traffic is not None
+    assert report.placement is not None
     rows = {text(row[0]): row for row in body(find(tree, "traffic"))}
     for label, flow in report.traffic.connections.items():
         assert figures(rows[label][1]) == [flow.messages.sum() / report.traffic.samples]

@@ -21,6 +21,9 @@ LEFT, RIGHT, TOP, BOTTOM = 46, 10, 12, 36
 MOST_BINS = 20
 """Bars of a histogram."""
 
+FAR_OFF = 4
+"""Times the median energy per correct prediction: points above it are not drawn."""
+
 MOST_MARKS = 40
 """Points of a line that have marks of their own."""
 
@@ -96,7 +99,7 @@ class _Axis:
 def nice_ticks(first: float, last: float, most: int = 5) -> list[float]:
     """Round numbers that cover an interval, in steps of 1, 2 or 5 times a power of ten."""
     if not last > first:
-        last = first + (abs(first) or 1.0)
+        last = first + (0.02 * abs(first) or 1.0)
     rough = (last - first) / most
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * m for m in (1, 2, 5, 10) if power * m >= rough * (1 - 1e-9))
@@ -136,12 +139,12 @@ def energy_chart(curve: Anytime) -> Chart:
     high = [p.energy_per_inference_high_joules for p in curve.points]
     correct = [p.joules_per_correct_prediction for p in curve.points]
     factor, unit = energy_unit(max(each))
-    known = [v for v in correct if v is not None]
-    # One point without a hit must not flatten the rest.
-    top = max(*high, *sorted(known)[: len(known) - 1], min(known, default=0.0), *each)
-    ticks = nice_ticks(0.0, top / factor)
+    # One step with hardly a hit must not flatten the rest.
+    known = sorted(v for v in correct if v is not None)
+    most = FAR_OFF * known[(len(known) - 1) // 2] if known else 0.0
+    inside = [None if v is None or v > most else v for v in correct]
+    ticks = nice_ticks(0.0, max([*high, *each, *(v for v in inside if v is not None)]) / factor)
     x, y = _steps_axis(curve), _upright(ticks)
-    inside = [None if v is None or v / factor > ticks[-1] else v for v in correct]
 
     def say(value: float) -> str:
         return f"{quantity(value * factor, factor)} {unit}"
