@@ -22,6 +22,7 @@ ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 OPTIONAL_PACKAGES = [
+    "jinja2",
     "lava",
     "matplotlib",
     "nir",

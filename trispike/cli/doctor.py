@@ -60,6 +60,7 @@ REQUIREMENTS = (
     Requirement("ray", "engine ray", "pip install 'trispike[ray]'"),
     Requirement("sanafe", "export --format sanafe --compare", "pip install 'trispike[sanafe]'"),
     Requirement("matplotlib", "plot", "pip install 'trispike[plot]'"),
+    Requirement("jinja2", "report", "pip install 'trispike[report]'"),
     Requirement("scikit-learn", "the digits data set, demo", "pip install scikit-learn"),
     Requirement("pillow", "fetching cifar10", "pip install 'trispike[data]'"),
     Requirement(
