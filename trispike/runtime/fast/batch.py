@@ -259,9 +259,23 @@ class Machine:
             if link in leave_out or link is self._shortcuts.get(target):
                 continue
             part = link.currents(self._gathered(link, batch)).astype(dtype, copy=False)
-            total = part if total is None else _add(total, part)
+            total = part if total is None else self._sum(total, part)
         if total is None:
             return np.zeros((1, batch.samples, math.prod(self.network.shape_of(target))), dtype)
+        return total
+
+    def _sum(self, total: Array, part: Array) -> Array:
+        """The sum, in place and with all threads where possible.
+
+        Not with those of torch: they would go on waiting for work, in the way of the event kernels.
+        """
+        if total.shape != part.shape:
+            return np.asarray(total + part)
+
+        def add(first: int, end: int) -> None:
+            total[:, first:end] += part[:, first:end]
+
+        self._workers.over(total.shape[1], add)
         return total
 
     def _gathered(self, link: Link, batch: Batch) -> Signal:
@@ -356,14 +370,6 @@ def samples_that_fit(memory: int, needed: int) -> int:
             fix="Allow more (--memory), or use the reference engine.",
         )
     return memory // needed
-
-
-def _add(total: Array, part: Array) -> Array:
-    """The sum, in place and with all threads where possible."""
-    if total.shape == part.shape:
-        torch.from_numpy(total).add_(torch.from_numpy(part))
-        return total
-    return np.asarray(total + part)
 
 
 def _last_use(network: Network, parts: list[Stage]) -> dict[str, int]:
