@@ -112,7 +112,7 @@ def test_inspect(run, files, tmp_path):
 
 
 def test_simulate(run, files, tmp_path):
-    recorded = ("--record", "all", "--record-to", tmp_path / "run.npz")
+    recorded: tuple[Any, ...] = ("--record", "all", "--record-to", tmp_path / "run.npz")
     recorded += ("--ledger-out", tmp_path / "ledger.safetensors")
     vectors = ("simulate", files.vectors, "--data", files.vectors_data)
     check(

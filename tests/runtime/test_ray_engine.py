@@ -220,7 +220,7 @@ def test_a_part_counts_once_and_none_may_be_missing():
         )
 
     run = Run(network, inputs, None, None)
-    reduction = engine._Reduction(run)
+    reduction = engine._Reduction(run, per_sample=False)
     assert [reduction.add(part(3, 5)), reduction.add(part(3, 5))] == [2, 0]
     with pytest.raises(EngineError, match="ray engine: got 2 samples; expected 5"):
         reduction.ledger()
@@ -314,7 +314,7 @@ def test_no_cluster_at_the_address(monkeypatch):
 
 def test_a_worker_refuses_another_network_and_another_trispike():
     network = vectors()
-    job = {"inner": ReferenceEngine, "options": {}, "record": None}
+    job = {"inner": ReferenceEngine, "options": {}, "record": None, "per_sample": False}
     assert Job.of(network, **job).engine().network.steps == network.steps
     damaged = Job.of(network, **job)
     name = next(name for name, array in damaged.arrays.items() if name.endswith("weight"))

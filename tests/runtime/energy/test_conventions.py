@@ -70,12 +70,12 @@ def network(encoding: Any = "direct", steps: int = 2) -> IntegerNetwork:
     )
 
 
-def found(network: Network, data: Any) -> dict[str, Convention]:
+def found(network: Network, data: Any) -> Any:
     ledger = ReferenceEngine(network).run(data).ledger
     return {c.id: c for c in conventions(ledger, network, input_counts(network, data))}
 
 
-def counts(convention: Convention) -> tuple[float | None, ...]:
+def counts(convention: Convention) -> Any:
     return (convention.accumulates, convention.multiply_accumulates, convention.dense)
 
 

@@ -55,7 +55,7 @@ def layer_of(c: Connection) -> Any:
     return torch.nn.Sequential(*modules, layer)
 
 
-class Module(torch.nn.Module):
+class Module(torch.nn.Module):  # type: ignore[name-defined, misc]
     """A network whose connections are PyTorch layers, for tools that hook these.
 
     Pooling is a module of its own, which averages: the layer behind it has the weights times the
@@ -69,7 +69,7 @@ class Module(torch.nn.Module):
 
     def forward(self, x: Any) -> Any:
         encoded = self.network.input.encode(x.numpy(), self.network.steps)
-        logits = 0.0
+        logits: Any = 0.0
         for step in time_steps(self.network, encoded):
             for layer, (label, c) in zip(self.layers, self.network.labelled(), strict=True):
                 arrived = np.asarray(sum(a.astype(np.float64) for a in step.arrived[label]))
