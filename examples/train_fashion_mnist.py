@@ -3,10 +3,10 @@
     python -m examples.train_fashion_mnist --fast
 
 The data are fetched with apt (see `trispike.runtime.data`). Training took 73 minutes with
-`--threads 2` on two cores beside other work; it goes on where it was interrupted. It ended at 91.54 %
-of the test images, with the network that lies in `examples/networks/`, of whose neurons about 5 %
-fire at a time step. `--start` goes on from a trained network. The result has the published parameter
-names, so that
+`--threads 2` on two cores beside other work; it goes on where it was interrupted. It ended at
+91.54 % of the test images, with the network that lies in `examples/networks/`, of whose neurons
+about 5 % fire at a time step. `--start` goes on from a trained network. The result has the
+published parameter names, so that
 
     trispike convert out/ctsn_fashion_mnist.pth --arch ctsn-vgg6 --steps 4 --form static
 
