@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -158,9 +159,11 @@ class Run:
         return SampleCounter(self.network, self.samples) if per_sample else None
 
     def batches(self, size: int) -> Iterator[slice]:
-        """The samples in parts of at most ``size``."""
-        for first in range(0, self.samples, size):
-            yield slice(first, min(first + size, self.samples))
+        """The samples in parts of at most ``size``, as few and as equal as possible."""
+        parts = -(-self.samples // size)
+        edges = [self.samples * part // parts for part in range(parts + 1)] if parts else []
+        for first, end in itertools.pairwise(edges):
+            yield slice(first, end)
 
     def result(self, engine: str, ledger: Ledger, seconds: float | None = None) -> Result:
         """The result, once everything is filled.

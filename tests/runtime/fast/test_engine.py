@@ -122,7 +122,7 @@ def assert_equals_reference(network: Network, inputs: Any, way: str) -> None:
     if way == "events":
         machine: Any = engine._machine
         for link in [link for into in machine._links.values() for link in into]:
-            link._dense_seconds = np.inf
+            link._dense_seconds, link._timed_images = np.inf, 1 << 30
     assert_equal(engine.run(inputs, record="all"), reference)
     assert_equal(engine.run(inputs), ReferenceEngine(network).run(inputs))
 
@@ -301,7 +301,7 @@ def test_labels_and_progress():
     finished: list[int] = []
     result = engine.run(inputs, labels, progress=finished.append)
     assert result.accuracy == 1.0
-    assert finished == [5, 5, 2]
+    assert finished == [4, 4, 4]  # as few as possible, and alike
     assert result.engine == engine.name == "fast"
     assert result.seconds > 0
 

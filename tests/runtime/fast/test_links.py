@@ -205,10 +205,16 @@ def test_events_and_dense_operators_are_equal(geometry, threads, monkeypatch):
     for seconds, expected in ((1e9, True), (1e-12, False)):
         engine = FastEngine(network, threads=threads)
         for link in _links(engine):
-            link._dense_seconds, link._event_seconds = seconds, 1.0
+            as_if_timed(link, dense=seconds, events=1.0)
         used.clear()
         assert_equal(engine.run(x, record="all"), reference)
         assert bool(used) == expected
+
+
+def as_if_timed(link: Link, *, dense: float, events: float) -> None:
+    """Settle which way is quicker, for batches of any size."""
+    link._dense_seconds, link._event_seconds = dense, events
+    link._timed_images = 1 << 30
 
 
 def _links(engine: FastEngine) -> list[Link]:
@@ -218,7 +224,7 @@ def _links(engine: FastEngine) -> list[Link]:
 
 @pytest.mark.parametrize("slow", ["events", "dense"])
 def test_the_faster_way_is_found_by_time(slow, monkeypatch):
-    """Both are timed on the first sparse batch, and the winner runs the later ones."""
+    """Both are timed on the first sparse batch and on far larger ones; the winner runs."""
     network = sparse_network({"padding": (1, 1)})
     clock = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
@@ -239,10 +245,15 @@ def test_the_faster_way_is_found_by_time(slow, monkeypatch):
     x = sparse_inputs(network)
     reference = ReferenceEngine(network).run(x)
     assert_equal(engine.run(x), reference)
-    assert used == ["events", "dense", *["dense", "events"] * links.RACES]  # one image, then all
-    used.clear()
-    assert_equal(engine.run(x), reference)
-    assert used == ["dense" if slow == "events" else "events"]
+    winner = "dense" if slow == "events" else "events"
+    timed = [*["dense"] * links.RACES, "events", *["events"] * links.RACES]  # one image, then all
+    assert used == [*timed, winner]
+    for copies, times in ((1, 1), (links.GROWTH, len(timed) + 1), (links.GROWTH, 1), (1, 1)):
+        used.clear()
+        many = np.concatenate([x] * copies)
+        assert_equal(engine.run(many), ReferenceEngine(network).run(many))
+        assert len(used) == times
+        assert used[-1] == winner
     used.clear()
     assert_equal(engine.run(x[:0]), ReferenceEngine(network).run(x[:0]))
     busy = sample_inputs(network, 3)
@@ -254,7 +265,7 @@ def test_events_win_less_often_the_more_there_are(monkeypatch):
     """The measured time is per event: it grows with the rate, the dense one does not."""
     network = sparse_network({})
     link = link_of(network, "a->b")
-    link._dense_seconds, link._event_seconds = 1.0, 20.0
+    as_if_timed(link, dense=1.0, events=20.0)
     used: list[str] = []
 
     def note(name: str) -> Any:

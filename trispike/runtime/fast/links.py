@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,8 +36,12 @@ CODE_LIMIT = 127
 EVENT_RATE = 0.5
 """Firing rate below which events may win over a dense operator; only then both are timed."""
 
-RACES = 2
-"""How often both are timed; the better time counts, for what disturbs one only adds to it."""
+RACES = 3
+"""How often each is timed; the best time counts, for what disturbs one only adds to it."""
+
+GROWTH = 2
+"""They are timed again on a batch that is larger by this: what is quick for one image may not be
+for many."""
 
 PAUSE = 0.01
 """Seconds after which the threads of torch no longer wait for more work, as they do at first."""
@@ -113,6 +117,7 @@ class Link:
         if isinstance(self._run, Int8Runner) and self._is_ternary(network):
             self._events = EventRunner(self._run.conv, self._run.scale)
         self._dense_seconds = self._event_seconds = 0.0
+        self._timed_images = 0
         self._target_shape = network.shape_of(connection.target)
         self._reorder = _reorder(connection.operator.output_shape(shape), self._target_shape)
 
@@ -197,28 +202,20 @@ class Link:
     def _apply(self, values: Array, silence: int, rate: float) -> Array:
         if self._events is None or rate >= EVENT_RATE:
             return self._run(values, silence)
-        if not self._dense_seconds:
-            return self._race(self._events, values, silence, rate)
+        if len(values) >= GROWTH * self._timed_images:
+            self._race(self._events, values, silence, rate)
         if self._event_seconds * rate < self._dense_seconds:
             return self._by_events(self._events, values)
         return self._run(values, silence)
 
-    def _race(self, events: EventRunner, values: Array, silence: int, rate: float) -> Array:
+    def _race(self, events: EventRunner, values: Array, silence: int, rate: float) -> None:
         """Time both ways on one batch; they give the same."""
+        self._timed_images = len(values)
+        self._dense_seconds = _best_seconds(lambda: self._run(values, silence))
         self._by_events(events, values[:1])  # compiles
-        result = self._run(values[:1], silence)
-        dense, by_events = [], []
-        for _ in range(RACES):
-            start = time.perf_counter()
-            result = self._run(values, silence)
-            dense.append(time.perf_counter() - start)
-            time.sleep(PAUSE)
-            start = time.perf_counter()
-            self._by_events(events, values)
-            by_events.append(time.perf_counter() - start)
-        self._event_seconds = min(by_events) / max(rate, 1e-6)
-        self._dense_seconds = min(dense)
-        return result
+        time.sleep(PAUSE)
+        seconds = _best_seconds(lambda: self._by_events(events, values))
+        self._event_seconds = seconds / max(rate, 1e-6)
 
     def _by_events(self, events: EventRunner, values: Array) -> Array:
         images, result = events.prepare(values)
@@ -249,6 +246,15 @@ class Link:
             carrier,
         )
         return carrier
+
+
+def _best_seconds(run: Callable[[], object]) -> float:
+    seconds = []
+    for _ in range(RACES):
+        start = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
 
 
 def _decoded(signal: Signal) -> Array:
