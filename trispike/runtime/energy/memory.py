@@ -15,9 +15,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, PositiveInt, ValidationError, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
-from trispike.errors import FileFormatError
 from trispike.runtime.energy.profile import (
     Basis,
     Coefficient,
@@ -26,8 +25,8 @@ from trispike.runtime.energy.profile import (
     Schema,
     SignedSpikes,
     StaticPower,
+    checked,
     checked_profile,
-    problems,
     profile_names,
     unknown_hardware,
 )
@@ -187,13 +186,9 @@ def load_hardware(name: str | os.PathLike[str]) -> Profile | MemoryModel:
     """
     text = str(name)
     if text in profile_names():
-        return checked_profile(
-            (files(__package__) / "profiles" / f"{text}.json").read_bytes(), text
-        )
+        return packaged(text, "profiles", Profile)
     if text in memory_model_names():
-        return checked_memory_model(
-            (files(__package__) / FOLDER / f"{text}.json").read_bytes(), text
-        )
+        return packaged(text, FOLDER, MemoryModel)
     if not Path(name).is_file():
         raise unknown_hardware(text, hardware_names())
     content = Path(name).read_bytes()
@@ -201,20 +196,13 @@ def load_hardware(name: str | os.PathLike[str]) -> Profile | MemoryModel:
 
 
 def checked_memory_model(content: bytes, name: str) -> MemoryModel:
-    """A memory model from the bytes of its file.
+    """A memory model of one's own, from the bytes of its file.
 
     Raises:
-        FileFormatError: They are none.
+        FileFormatError: They are none, or it has the id of one that comes with trispike.
     """
-    try:
-        return MemoryModel.model_validate_json(content)
-    except ValidationError as error:
-        raise FileFormatError(
-            f"memory model '{name}'",
-            got=problems(error),
-            expected="the fields of trispike.runtime.energy.MemoryModel",
-            fix="Compare with trispike/runtime/energy/memory_models/cmos45-memory.json.",
-        ) from error
+    example = "trispike/runtime/energy/memory_models/cmos45-memory.json"
+    return checked(content, f"memory model '{name}'", MemoryModel, example)
 
 
 def _is_memory_model(content: bytes) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -19,13 +19,15 @@ COUNTED = (
     "neuron_access",
     "spike",
     "message",
+    "input_message",
     "hop_x",
     "hop_y",
 )
 """Events of a spiking network: a ternary spike over a synapse, a graded payload over a synapse,
 the two kinds of neuron update, a neuron looked at (every one at every step, where a source has a
 price for that beside the update), a neuron that fired; and on a placement a message from core to
-core and the routers that it passes east-west (x) and north-south (y)."""
+core, one from outside to a core, and the routers that the former pass east-west (x) and
+north-south (y)."""
 
 DENSE = ("mac", "activation")
 """Events of the dense network of equal topology, once per inference: a multiply-accumulate, and an
@@ -34,8 +36,16 @@ element of a layer."""
 EVENTS = (*COUNTED, *DENSE)
 """What can be priced."""
 
-PLACED = ("message", "hop_x", "hop_y")
+PLACED = ("message", "input_message", "hop_x", "hop_y")
 """Events that are counted on a placement only."""
+
+TIMED = (
+    "synaptic_operation",
+    "graded_operation",
+    "neuron_update_active",
+    "neuron_update_inactive",
+)
+"""Events that keep a core busy, one after the other."""
 
 IF_PRICED = ("neuron_access",)
 """Events that are other events looked at in another way: listed only where they have a price."""
@@ -43,15 +53,30 @@ IF_PRICED = ("neuron_access",)
 Basis: TypeAlias = Literal["simulated", "measured", "regressed", "derived", "assumed"]
 """How a number came about."""
 
+SynapseKind: TypeAlias = Literal["dense", "sparse", "convolution"]
+"""How the synapses of a connection are stored: a matrix, a list, or a kernel; a connection without
+weights of its own is a list."""
+
+SYNAPSE_KINDS: tuple[SynapseKind, ...] = ("dense", "sparse", "convolution")
+
 Confidence: TypeAlias = Literal["published", "secondary", "assumed"]
 """published: by those who made or measured it; secondary: read in what others wrote about it;
 assumed: chosen here or by the user."""
 
 
 class Schema(BaseModel):
-    """Fixed fields, finite numbers."""
+    """Fixed fields, finite numbers that are no strings, strings without spaces around them."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        strict=True,
+        str_strip_whitespace=True,
+    )
+
+
+SchemaT = TypeVar("SchemaT", bound=Schema)
 
 
 class Coefficient(Schema):
@@ -89,12 +114,57 @@ class Coefficient(Schema):
         )
 
 
+class Duration(Schema):
+    """How long one event keeps a core busy."""
+
+    nanoseconds: float = Field(gt=0)
+    citation: str = Field(min_length=1)
+    """Publication and table."""
+    is_maximum: bool = False
+    """Whether the source gives it as a maximum, so that it says nothing about the least time."""
+
+
+class Barrier(Schema):
+    """The end of a time step, at which all cores wait for each other."""
+
+    low_nanoseconds: float = Field(gt=0)
+    """With the fewest tiles in use."""
+    high_nanoseconds: float = Field(gt=0)
+    """With the most."""
+    citation: str = Field(min_length=1)
+    """Publication and table."""
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Barrier:
+        if self.low_nanoseconds > self.high_nanoseconds:
+            raise ValueError("low_nanoseconds is above high_nanoseconds")
+        return self
+
+
+class Times(Schema):
+    """What the latency of an inference follows from."""
+
+    events: dict[str, Duration] = Field(min_length=1)
+    """By event that keeps a core busy."""
+    barrier: Barrier
+    cores: int = Field(gt=0)
+    """Of a chip."""
+
+    @model_validator(mode="after")
+    def _known_events(self) -> Times:
+        if unknown := sorted(set(self.events) - set(TIMED)):
+            raise ValueError(f"{', '.join(unknown)}: times are of {', '.join(TIMED)}")
+        return self
+
+
 class StaticPower(Schema):
     """What is drawn whether or not anything happens."""
 
     watts: float = Field(gt=0)
     citation: str = Field(min_length=1)
     """Publication and table."""
+    basis: Basis = "assumed"
+    """How this number came about."""
     confidence: Confidence = "assumed"
     """How far it can be trusted."""
 
@@ -115,6 +185,8 @@ class Supports(Schema):
 
     signed_spikes: bool | None = None
     graded_spikes: bool | None = None
+    bits: int | None = Field(default=None, gt=0)
+    """Width of the widest weight."""
 
 
 class Profile(Schema):
@@ -140,6 +212,11 @@ class Profile(Schema):
     """What the hardware has."""
     coefficients: dict[str, Coefficient] = Field(min_length=1)
     """By event."""
+    synapses: dict[SynapseKind, Coefficient] = Field(default_factory=dict)
+    """A synaptic operation by how its synapses are stored, where that makes a difference; the
+    coefficient stands for connections of which it is not known."""
+    times: Times | None = None
+    """How long events take; null: not known."""
     static_power: StaticPower | None = None
     """Times the latency, where that is known; null: not known."""
     included: dict[str, str] = Field(default_factory=dict)
@@ -162,6 +239,16 @@ class Profile(Schema):
             for other in fields[n + 1 :]:
                 if both := sorted(set(getattr(self, one)) & set(getattr(self, other))):
                     raise ValueError(f"{', '.join(both)}: both among {one} and {other}")
+        return self
+
+    @model_validator(mode="after")
+    def _every_kind_of_synapse(self) -> Profile:
+        if not self.synapses:
+            return self
+        if missing := sorted(set(SYNAPSE_KINDS) - set(self.synapses)):
+            raise ValueError(f"synapses: none for {', '.join(missing)}")
+        if "synaptic_operation" not in self.coefficients:
+            raise ValueError("synapses: no synaptic_operation for what is not known")
         return self
 
     @model_validator(mode="after")
@@ -204,12 +291,10 @@ def load_profile(name: str | os.PathLike[str]) -> Profile:
         FileFormatError: The file is not a profile.
     """
     if str(name) in profile_names():
-        content = (files(__package__) / "profiles" / f"{name}.json").read_bytes()
-    elif Path(name).is_file():
-        content = Path(name).read_bytes()
-    else:
+        return packaged(str(name), "profiles", Profile)
+    if not Path(name).is_file():
         raise unknown_hardware(str(name), profile_names())
-    return checked_profile(content, str(name))
+    return checked_profile(Path(name).read_bytes(), str(name))
 
 
 def unknown_hardware(name: str, known: list[str]) -> InvalidSettingError:
@@ -224,21 +309,88 @@ def unknown_hardware(name: str, known: list[str]) -> InvalidSettingError:
     )
 
 
+Content = TypeVar("Content", bound=Schema)
+
+
 def checked_profile(content: bytes, name: str) -> Profile:
-    """A profile from the bytes of its file.
+    """A profile of one's own, from the bytes of its file.
 
     Raises:
-        FileFormatError: They are none.
+        FileFormatError: They are none, or it has the id of one that comes with trispike.
     """
+    return checked(content, f"hardware profile '{name}'", Profile, EXAMPLE)
+
+
+EXAMPLE = "trispike/runtime/energy/profiles/loihi1.json"
+"""What a profile looks like."""
+
+
+def packaged(name: str, folder: str, schema: type[SchemaT]) -> SchemaT:
+    """A profile or a memory model that comes with trispike."""
+    return schema.model_validate_json((files(__package__) / folder / f"{name}.json").read_bytes())
+
+
+def packaged_ids() -> set[str]:
+    """Ids that files of one's own may not have."""
+    folders = [files(__package__) / folder for folder in ("profiles", "memory_models")]
+    return {
+        p.name.removesuffix(".json")
+        for folder in folders
+        for p in folder.iterdir()
+        if p.name.endswith(".json")
+    }
+
+
+def checked(content: bytes, what: str, schema: type[SchemaT], example: str) -> SchemaT:
+    """Hardware of one's own, from the bytes of its file.
+
+    Args:
+        content: The file.
+        what: What to call it in an error.
+        schema: What it should be; with an ``id``.
+        example: A file that is one.
+
+    Raises:
+        FileFormatError: It is none, it gives a key twice, or it has the id of hardware that comes
+            with trispike.
+    """
+    expected = f"the fields of trispike.runtime.energy.{schema.__name__}"
+    fix = f"Compare with {example}."
     try:
-        return Profile.model_validate_json(content)
+        found = schema.model_validate_json(content)
+        json.loads(content, object_pairs_hook=_once)
     except ValidationError as error:
+        raise FileFormatError(what, got=problems(error), expected=expected, fix=fix) from error
+    except _TwiceError as error:
+        raise FileFormatError(what, got=str(error), expected="each key once", fix=fix) from error
+    name = getattr(found, "id")  # noqa: B009 - of every schema that comes here
+    if name in packaged_ids():
         raise FileFormatError(
-            f"hardware profile '{name}'",
-            got=problems(error),
-            expected="the fields of trispike.runtime.energy.Profile",
-            fix="Compare with trispike/runtime/energy/profiles/loihi1.json.",
-        ) from error
+            what,
+            got=f"id {name!r}, which is that of hardware that comes with trispike",
+            expected="an id of its own",
+            fix="Rename it, so that its figures are not taken for the published ones.",
+        )
+    return found
+
+
+class _TwiceError(ValueError):
+    pass
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise _TwiceError(f"key {key!r} twice in one object")
+        found[key] = value
+    return found
+
+
+def hardware_sha256(hardware: BaseModel) -> str:
+    """Hash of all prices, sizes and sources of a profile or memory model."""
+    plain = json.dumps(hardware.model_dump(mode="json"), sort_keys=True)
+    return hashlib.sha256(plain.encode()).hexdigest()
 
 
 def problems(error: ValidationError) -> str:
