@@ -857,3 +857,13 @@ def test_weights_that_dwarf_the_threshold_are_refused():
     source = one_population(Dense(weight=np.full((2, 4), 1e9)))
     with pytest.raises(QuantizationError, match="field 'th_pos': got 0; expected a threshold"):
         quantize(source, np.eye(4))
+
+
+def test_scales_are_what_a_unit_of_every_accumulator_is_worth():
+    source = as_float(CASES["per_channel_parameters"](), unit=0.01)
+    result = quantize(source, sample_inputs(CASES["per_channel_parameters"](), 4))
+    assert set(result.scales) == {*source.populations, source.readout.name}
+    for name in source.populations:
+        expected = scales_of(source, result, name).reshape(-1)
+        np.testing.assert_allclose(result.scales[name], expected, rtol=1e-2)
+    assert set(result.scales[source.readout.name]) == {result.record.connections[-1].scale_max}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
@@ -61,6 +62,8 @@ class Quantization:
 
     network: IntegerNetwork
     record: QuantizationRecord
+    scales: Mapping[str, Array]
+    """(channels,) per population, and for the readout: value of one unit of its accumulator."""
 
 
 def quantize(
@@ -131,7 +134,8 @@ def quantize(
     )
     integer = quantizer.network()
     record = _measure(network, integer, quantizer, calibration, labels, batch_size, progress)
-    return Quantization(network=integer, record=record)
+    scales = {name: weights.scales for name, weights in quantizer.weights.items()}
+    return Quantization(network=integer, record=record, scales=MappingProxyType(scales))
 
 
 def _check_settings(**settings: tuple[Any, Sequence[Any]]) -> None:
