@@ -27,6 +27,7 @@ from trispike.runtime.energy.profile import (
     StaticPower,
     checked,
     checked_profile,
+    packaged,
     profile_names,
     unknown_hardware,
 )

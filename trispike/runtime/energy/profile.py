@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from trispike.errors import FileFormatError, InvalidSettingError
+from trispike.network.headers import problems
 
 COUNTED = (
     "synaptic_operation",
@@ -309,9 +312,6 @@ def unknown_hardware(name: str, known: list[str]) -> InvalidSettingError:
     )
 
 
-Content = TypeVar("Content", bound=Schema)
-
-
 def checked_profile(content: bytes, name: str) -> Profile:
     """A profile of one's own, from the bytes of its file.
 
@@ -391,10 +391,3 @@ def hardware_sha256(hardware: BaseModel) -> str:
     """Hash of all prices, sizes and sources of a profile or memory model."""
     plain = json.dumps(hardware.model_dump(mode="json"), sort_keys=True)
     return hashlib.sha256(plain.encode()).hexdigest()
-
-
-def problems(error: ValidationError) -> str:
-    """All that is wrong with a file, in one line."""
-    return "; ".join(
-        f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()
-    )
