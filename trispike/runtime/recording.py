@@ -20,17 +20,23 @@ from typing import Any, Final, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 from numpy.lib.npyio import NpzFile
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import safe_open
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors.numpy import save_file
 
-from trispike.errors import FileFormatError, InvalidDataError, InvalidSettingError
+from trispike.errors import InvalidDataError, InvalidSettingError
 from trispike.network import Network, digest
 from trispike.network.files import whole_file
+from trispike.network.headers import FileKind, safetensors_parts
 from trispike.runtime.engine import TRACES, Array, Result
 
 FORMAT: Final = "trispike-recording"
 VERSION = 1
+KIND = FileKind(
+    name="recording",
+    format=FORMAT,
+    version=VERSION,
+    fix="Write one with trispike simulate --record NAME --record-to FILE.",
+)
 SUFFIXES = (".safetensors", ".npz")
 """Kinds of files; the second is compressed, which suits spikes and takes longer."""
 
@@ -403,40 +409,18 @@ def load_recording(path: str | os.PathLike[str]) -> RecordedRun:
         FileNotFoundError: No such file.
     """
     check_suffix(path)
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
-    try:
-        header, arrays = _read(path)
-        if header is None:
-            raise _no_recording(path, "a file without the header of a recording")
-        version = json.loads(header).get("version")
-        if version != VERSION:
-            raise _no_recording(path, f"format version {version!r}", f"version {VERSION}")
-        return _from_arrays(_Header.model_validate_json(header), arrays)
-    except FileFormatError:
-        raise
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'header'}: {e['msg']}" for e in error.errors()
-        )
-        raise _no_recording(path, f"a header that is not valid ({problems})") from error
-    except InvalidDataError as error:
-        raise _no_recording(path, f"content that is not valid ({error})") from error
-    except Exception as error:  # A damaged file may raise whatever a parser can raise.
-        got = f"unreadable content ({type(error).__name__}: {error})"
-        raise _no_recording(path, got) from error
+    return KIND.read(
+        path,
+        lambda header, arrays: _from_arrays(_Header.model_validate_json(header), arrays),
+        safetensors_parts if Path(path).suffix == ".safetensors" else _npz_parts,
+    )
 
 
-def _read(path: Path) -> tuple[str | None, dict[str, Array]]:
-    if path.suffix == ".safetensors":
-        with safe_open(path, framework="np") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return (file.metadata() or {}).get(FORMAT), arrays
+def _npz_parts(path: Path, key: str) -> tuple[str | None, dict[str, Array]]:
     with path.open("rb") as opened:  # np.load itself leaves damaged files open
         loaded = np.load(opened, allow_pickle=False)
         arrays = {n: loaded[n] for n in loaded.files} if isinstance(loaded, NpzFile) else {}
-    header = arrays.pop(FORMAT, None)
+    header = arrays.pop(key, None)
     return None if header is None else str(header), arrays
 
 
@@ -468,12 +452,3 @@ def _from_arrays(header: _Header, arrays: Mapping[str, Array]) -> RecordedRun:
 
 def _unfit(what: str, got: str, expected: str) -> InvalidDataError:
     return InvalidDataError(what, got=got, expected=expected, fix="Record it again.")
-
-
-def _no_recording(path: Path, got: str, expected: str = "a recording of trispike") -> Exception:
-    return FileFormatError(
-        f"file '{path}'",
-        got=got,
-        expected=expected,
-        fix="Write one with trispike simulate --record NAME --record-to FILE.",
-    )

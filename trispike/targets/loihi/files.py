@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, 
 from trispike.errors import FileFormatError
 from trispike.network import Network, digest
 from trispike.network.files import whole_file
+from trispike.network.headers import problems
 from trispike.targets.loihi.demand import Resources
 from trispike.targets.loihi.hardware import Board, Chip
 from trispike.targets.loihi.placement import Core, Placement
@@ -104,10 +105,8 @@ def load_placement(path: str | os.PathLike[str], network: Network | None = None)
     try:
         content = PlacementFile.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        found = [f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()]
-        more = f", and {len(found) - 5} more" if len(found) > 5 else ""
         raise _refused(
-            path, "; ".join(found[:5]) + more, f"a placement of version {VERSION}"
+            path, problems(error, most=5), f"a placement of version {VERSION}"
         ) from error
     if network is not None and content.network_sha256 != digest(network):
         raise _refused(

@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from trispike.errors import FileFormatError, InvalidSettingError
+from trispike.network.headers import problems
 
 Confidence: TypeAlias = Literal["published", "secondary", "assumed"]
 """published: by the maker of the chip; secondary: by others who programmed or described it;
@@ -322,7 +323,7 @@ def with_settings(chip: Chip, settings: Mapping[str, str]) -> Chip:
     except ValidationError as error:
         raise InvalidSettingError(
             "setting",
-            got=_problems(error),
+            got=problems(error),
             expected="values that the field can have",
             fix="Correct the value.",
         ) from error
@@ -422,13 +423,7 @@ def _validated(model: type[Model], content: bytes | dict[str, Any], what: str) -
         example = "profiles/loihi1" if model is Chip else "boards/kapoho-bay"
         raise FileFormatError(
             what,
-            got=_problems(error),
+            got=problems(error),
             expected=f"the fields of trispike.targets.loihi.{model.__name__}",
             fix=f"Compare with trispike/targets/loihi/{example}.json.",
         ) from error
-
-
-def _problems(error: ValidationError) -> str:
-    return "; ".join(
-        f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()
-    )
