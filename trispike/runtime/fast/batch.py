@@ -13,11 +13,12 @@ import torch
 from trispike.errors import InvalidSettingError
 from trispike.network import Connection, Network
 from trispike.network.network import PAYLOAD_LIMIT
+from trispike.network.stages import Stage, stages
 from trispike.runtime.engine import Run, check_saturations
 from trispike.runtime.fast.layout import Array, from_layout, laid_out, to_layout
 from trispike.runtime.fast.links import Link, Signal
 from trispike.runtime.fast.neurons import EVENTS, Counts, Neurons
-from trispike.runtime.fast.plan import Stage, is_narrow, stages
+from trispike.runtime.fast.plan import is_narrow
 from trispike.runtime.fast.samples import count_codes, reach_of
 from trispike.runtime.fast.workers import Workers
 from trispike.runtime.ledger import Ledger, LedgerCounter, payload_counts

@@ -1,8 +1,6 @@
-"""What follows from the network alone: in which order it runs, and how large its sums can be."""
+"""What follows from the network alone: how large its sums can be."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,48 +16,6 @@ NARROW_STATE_BITS = 28
 
 NARROW_CURRENT = 1 << 30
 """So does a shifted current below this, and a state on top of it."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Populations that run together."""
-
-    populations: tuple[str, ...]
-    """In the order of the network."""
-    loop: bool
-    """Whether they form a loop, and have to run step by step."""
-
-
-def stages(network: Network) -> list[Stage]:
-    """The network in parts, each of which only reads itself and those before it."""
-    reads = {
-        name: {s for c in network.into(name) for s in c.sources} - {network.input.name}
-        for name in network.populations
-    }
-    upstream = {name: _closure(name, reads) for name in reads}
-    result: list[Stage] = []
-    placed: set[str] = set()
-    waiting = list(network.order)
-    while waiting:
-        for name in waiting:
-            group = {name} | {p for p in upstream[name] if name in upstream[p]}
-            if all(upstream[p] - group <= placed for p in group):
-                members = tuple(p for p in network.order if p in group)
-                result.append(Stage(members, name in upstream[name]))
-                placed |= group
-                waiting = [p for p in waiting if p not in group]
-                break
-    return result
-
-
-def _closure(name: str, reads: dict[str, set[str]]) -> set[str]:
-    """Everything that ``name`` reads, directly or not; itself if it is in a loop."""
-    found: set[str] = set()
-    new = set(reads[name])
-    while new:
-        found |= new
-        new = {s for p in new for s in reads[p]} - found
-    return found
 
 
 def payload_limit(network: Network, name: str) -> int:
