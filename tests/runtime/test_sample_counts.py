@@ -52,8 +52,14 @@ def check(network: Network, inputs: Any, result: Result, spikes: Any = None) -> 
     expected = enumerated(network, network.input.encode(inputs, network.steps), spikes)
     found, ledger = per_sample(result), result.ledger
     zeros = np.zeros((len(inputs), network.steps), np.int64)
-    assert tuple(found.spikes) == tuple(network.populations)
-    assert tuple(found.synaptic_operations) == tuple(found.macs) == network.labels
+    for entry in ("spikes", "updates_with_input"):
+        assert tuple(getattr(found, entry)) == tuple(network.populations)
+    for entry in COUNTED:
+        assert tuple(getattr(found, entry)) == network.labels
+    name = network.input.name
+    events = expected.get(("input", name, "events"), zeros)
+    assert tuple(found.input_events) == (name,)
+    np.testing.assert_array_equal(found.input_events[name], events)
     for name, counts in ledger.populations.items():
         plus, minus = (
             expected.get(("populations", name, f"spikes_{sign}"), zeros)
@@ -62,13 +68,15 @@ def check(network: Network, inputs: Any, result: Result, spikes: Any = None) -> 
         np.testing.assert_array_equal(found.spikes[name], plus + minus, name)
         np.testing.assert_array_equal(counts.spikes_positive, plus.sum(axis=0))
         np.testing.assert_array_equal(counts.spikes_negative, minus.sum(axis=0))
+        received = expected["populations", name, "updates_with_input"]
+        np.testing.assert_array_equal(found.updates_with_input[name], received, name)
+        np.testing.assert_array_equal(counts.updates_with_input, received.sum(axis=0))
     for label, delivered in ledger.connections.items():
         for entry in COUNTED:
             wanted = expected.get(("connections", label, entry), zeros)
             got = getattr(delivered, entry)
             np.testing.assert_array_equal(got, wanted.sum(axis=0), f"{label} {entry}")
-            if entry != "zero_weight_operations":
-                np.testing.assert_array_equal(getattr(found, entry)[label], wanted)
+            np.testing.assert_array_equal(getattr(found, entry)[label], wanted)
     for group in found.groups().values():
         assert {counts.dtype for counts in group.values()} == {np.dtype(np.int64)}
         assert {counts.shape for counts in group.values()} == {zeros.shape}
@@ -158,7 +166,7 @@ def test_sums_beyond_32_bits(monkeypatch):
     with Workers(1) as workers:
         fired, reached = samples.count_codes(codes, reach, workers)
     assert fired.tolist() == [[3, 3]]
-    assert reached.tolist() == [[[2**32 - 2 + 2**30, 2**31 - 1 + 5 + 2**30]]]
+    assert reached.tolist() == [[2**32 - 2 + 2**30, 2**31 - 1 + 5 + 2**30]]
 
 
 SLOW = [pytest.param(case, marks=pytest.mark.slow) for case in ("sew_addition", "spikes_encoding")]
@@ -266,7 +274,12 @@ def test_counts_do_not_change_when_counting_goes_on():
     assert first.macs["input->first"].any()
     counter.add_input(slice(0, 2), encoded)
     changed = counter.counts()
-    assert changed.differences(first) == ["synaptic_operations/input->first", "macs/input->first"]
+    assert changed.differences(first) == [
+        "synaptic_operations/input->first",
+        "macs/input->first",
+        "zero_weight_operations/input->first",
+        "input_events/input",
+    ]
     np.testing.assert_array_equal(changed.macs["input->first"], 2 * first.macs["input->first"])
 
 
@@ -284,10 +297,10 @@ def test_zero_weights_are_counted_apart():
     )
     inputs = np.zeros((1, 10))
     inputs[0, :3] = 1  # two elements with synapses, one without
-    counts: ConnectionCounts = (
-        ReferenceEngine(network).run(inputs).ledger.connections["input->first"]
-    )
+    result = run(ReferenceEngine(network), inputs)
+    counts: ConnectionCounts = result.ledger.connections["input->first"]
     assert counts.synapses == 60
     assert counts.dense_macs == 120
     assert (counts.synaptic_operations + counts.macs).tolist() == [24] * 4
     assert counts.zero_weight_operations.tolist() == [12] * 4
+    assert per_sample(result).zero_weight_operations["input->first"].tolist() == [[12] * 4]

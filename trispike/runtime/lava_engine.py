@@ -93,6 +93,8 @@ class LavaEngine:
                 start = time.perf_counter()
                 for batch in run.batches(capacity):
                     counter.first[:] = batch.start
+                    if counter.samples:
+                        counter.samples.add_input_events(batch, run.encoded[batch])
                     stream = session.stream(run.encoded[batch], progress)
                     run.step_logits[batch] = stream.step_logits
                     for name, traces in stream.records.items():
@@ -113,6 +115,8 @@ class _SharedCounter(LedgerCounter):
     def __init__(self, network: Network, samples: int | None) -> None:
         one_by_one = None if samples is None else SampleCounter(network, samples, _shared_counts)
         super().__init__(network, one_by_one)
+        self.samples = one_by_one
+        """Counts of every single one, if that was asked for."""
         self.first = shared_zeros(1, np.int64)
         """Which sample of the run is the first one in the chip's current run."""
         for counts in (*self._populations.values(), *self._connections.values()):

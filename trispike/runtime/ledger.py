@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple, TypeAlias
-from weakref import WeakKeyDictionary
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from trispike.network import Network, dense_macs, fan_out
+from trispike.errors import InvalidDataError
+from trispike.network import Network
 from trispike.network.arrays import same_values
 from trispike.network.dynamics import TimeStep
+from trispike.runtime.geometry import geometries
 from trispike.runtime.sample_counts import SampleCounter, SampleCounts
 
 Counts: TypeAlias = npt.NDArray[np.int64]
@@ -131,10 +132,20 @@ class Ledger:
         return found
 
     def merged(self, other: Ledger) -> Ledger:
-        """The ledger of both sets of samples, in this order; networks must be the same.
+        """The ledger of both sets of samples, in this order.
 
         Counts per sample are kept if both have them.
+
+        Raises:
+            InvalidDataError: The other one is of another network.
         """
+        if self._shape() != other._shape():
+            raise InvalidDataError(
+                "ledger to be merged",
+                got="counts of another network",
+                expected="the same time steps, populations, connections and sizes",
+                fix="Merge ledgers of one network only.",
+            )
         mine, theirs = self.per_sample, other.per_sample
         return replace(
             self,
@@ -142,6 +153,14 @@ class Ledger:
             samples=self.samples + other.samples,
             populations=_merge(self.populations, other.populations),
             connections=_merge(self.connections, other.connections),
+        )
+
+    def _shape(self) -> tuple[object, ...]:
+        """What two ledgers of one network have in common."""
+        return (
+            self.steps,
+            [(name, p.neurons) for name, p in self.populations.items()],
+            [(label, c.synapses, c.dense_macs) for label, c in self.connections.items()],
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -175,32 +194,6 @@ def _merge(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-class _Geometry(NamedTuple):
-    """Of one connection."""
-
-    fan_out: Counts
-    """Synapses of every source element."""
-    zeros: Counts
-    """Pairs with a weight of zero of every source element."""
-    dense_macs: int
-
-
-_GEOMETRIES: WeakKeyDictionary[Network, dict[str, _Geometry]] = WeakKeyDictionary()
-
-
-def _geometries(network: Network) -> dict[str, _Geometry]:
-    """By connection label, computed once per network."""
-    if network not in _GEOMETRIES:
-        found = {}
-        for label, connection in network.labelled():
-            shape = network.source_shape(connection)
-            reach = fan_out(connection, shape)
-            pairs = fan_out(connection, shape, include_zero_weights=True)
-            found[label] = _Geometry(reach, pairs - reach, dense_macs(connection, shape))
-        _GEOMETRIES[network] = found
-    return _GEOMETRIES[network]
-
-
 class LedgerCounter:
     """Adds up the counts of a network while it runs.
 
@@ -211,7 +204,7 @@ class LedgerCounter:
 
     def __init__(self, network: Network, samples: SampleCounter | None = None) -> None:
         self._network = network
-        self._geometries = _geometries(network)
+        self._geometries = geometries(network)
         self._per_sample = samples
         self._samples = 0
 
@@ -251,7 +244,7 @@ class LedgerCounter:
     ) -> None:
         """Count spikes and updates of one population at step t, over a batch."""
         if self._per_sample is not None:
-            self._per_sample.add_spikes(name, where, t, spikes)
+            self._per_sample.add_population(name, where, t, spikes, current)
         counts = self._populations[name]
         counts["spikes_positive"][t] += np.count_nonzero(spikes > 0)
         counts["spikes_negative"][t] += np.count_nonzero(spikes < 0)

@@ -99,7 +99,7 @@ class OnnxEngine:
         """
         run = Run(self.network, inputs, labels, record)
         samples = run.sample_counter(per_sample)
-        session = self._session(_with_spikes(run) if samples else run.wanted)
+        session = self._session(_with_counts(run) if samples else run.wanted)
         counter = LedgerCounter(self.network, samples)
         for batch in run.batches(self.batch_size):
             values = self._values(session, run.encoded[batch])
@@ -110,6 +110,7 @@ class OnnxEngine:
                 samples.add_input(batch, run.encoded[batch])
                 for name in self.network.populations:
                     samples.add_trains(name, batch, values[f"{name}.s"])
+                    samples.add_updates(name, batch, values[f"{name}.received"])
             for name, traces in run.records.items():
                 for trace, target in traces.items():
                     target[batch] = values[f"{name}.{trace}"]
@@ -216,10 +217,12 @@ def _serialized(model: ModelProto) -> bytes:
     return model.SerializeToString(deterministic=True)
 
 
-def _with_spikes(run: Run) -> dict[str, tuple[str, ...]]:
-    """What was asked for, and the spikes of every population."""
+def _with_counts(run: Run) -> dict[str, tuple[str, ...]]:
+    """What was asked for, and what counts per sample need of every population."""
     wanted = {name: {*run.wanted.get(name, ()), "s"} for name in run.network.populations}
-    return {name: tuple(t for t in TRACES if t in traces) for name, traces in wanted.items()}
+    return {
+        name: ("received", *(t for t in TRACES if t in traces)) for name, traces in wanted.items()
+    }
 
 
 def _count(

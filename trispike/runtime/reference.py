@@ -51,9 +51,12 @@ class ReferenceEngine:
             SaturationError: A state left its range, in strict mode.
         """
         run = Run(self.network, inputs, labels, record)
-        counter = LedgerCounter(self.network, run.sample_counter(per_sample))
+        samples = run.sample_counter(per_sample)
+        counter = LedgerCounter(self.network, samples)
         for batch in run.batches(self.batch_size):
             counter.add_samples(batch.stop - batch.start)
+            if samples:
+                samples.add_input_events(batch, run.encoded[batch])
             for step in time_steps(self.network, run.encoded[batch]):
                 counter.add_step(step, batch)
                 run.step_logits[batch, step.t] = step.logits

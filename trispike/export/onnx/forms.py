@@ -240,6 +240,8 @@ def _observed_shapes(
         name, _, what = key.rpartition(".")
         if what == "saturations":
             shapes[key] = (INT64, ())
+        elif what == "received":
+            shapes[key] = (INT32, ("N",))
         elif what in ("inputs", "fired", "net"):
             shapes[key] = (INT32, network.populations[name].shape)
         elif key != STEP_LOGITS:

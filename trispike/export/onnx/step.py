@@ -60,8 +60,8 @@ class StepOutputs:
     spikes: dict[str, str] = field(default_factory=dict)
     """By population: (N, *shape)."""
     observed: dict[str, str] = field(default_factory=dict)
-    """``population.i``, ``.c``, ``.v``, ``.s``, (N, *shape); and, over the batch, the scalar
-    ``.saturations``, and ``.inputs``, ``.fired`` and ``.net``, (*shape)."""
+    """``population.i``, ``.c``, ``.v``, ``.s``, (N, *shape); ``.received``, (N,); and, over the
+    batch, the scalar ``.saturations``, and ``.inputs``, ``.fired`` and ``.net``, (*shape)."""
 
 
 class StepBuilder:
@@ -71,8 +71,8 @@ class StepBuilder:
         network: The network.
         numbers: Types of the graph.
         functions: Where the neurons' functions are collected.
-        observe: What to put out beside logits and states, by population: "s", "i", "c", "v", and
-            "counts" for what a ledger needs.
+        observe: What to put out beside logits and states, by population: "s", "i", "c", "v",
+            "counts" for what a ledger needs, and "received": how many neurons received something.
     """
 
     def __init__(
@@ -264,6 +264,13 @@ class StepBuilder:
             elif what == "counts":
                 out.observed[f"{name}.saturations"] = outputs["saturations"]
                 self._counted(nodes, name, current, outputs["spikes"], out)
+            elif what == "received":
+                present = self._present(nodes, name, current)
+                axes = nodes.constant(
+                    range(1, 1 + len(self.network.populations[name].shape)), INT64, "axes_neurons"
+                )
+                total = nodes.op("ReduceSum", present, axes, name=key, keepdims=0)
+                out.observed[key] = nodes.cast(total, INT32)
             else:
                 wide = INT64 if self.numbers.integer else structure.dtype
                 now = outputs[f"{what}_now"]
@@ -277,16 +284,20 @@ class StepBuilder:
         # Bytes cannot be added everywhere, and 64-bit integers are slow.
         if self.numbers.payload == INT8:
             spikes = nodes.cast(spikes, INT32)
-        if current.dtype == INT8:
-            current = self._currents(nodes).cast(current, INT32)
-        present = nodes.op("Abs", current.name, name=f"{name}.amount")
         for what, values in (
-            ("inputs", nodes.op("Sign", present, name=f"{name}.present")),
+            ("inputs", self._present(nodes, name, current)),
             ("fired", nodes.op("Abs", spikes, name=f"{name}.magnitude")),
             ("net", spikes),
         ):
             total = nodes.op("ReduceSum", values, batch, name=f"{name}.{what}", keepdims=0)
             out.observed[f"{name}.{what}"] = nodes.cast(total, INT32)
+
+    def _present(self, nodes: Nodes, name: str, current: Value) -> str:
+        """1 where a neuron received something, else 0."""
+        if current.dtype == INT8:  # bytes cannot be added everywhere
+            current = self._currents(nodes).cast(current, INT32)
+        amount = nodes.op("Abs", current.name, name=f"{name}.amount")
+        return nodes.op("Sign", amount, name=f"{name}.present")
 
     def _readout(
         self,

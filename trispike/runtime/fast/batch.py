@@ -110,6 +110,7 @@ class _Member:
     codes: Array
     state: Array
     traces: Array | None
+    each: Array | None
 
     def step(self, t: int, currents: Array, signals: Mapping[str, Signal], counts: Counts) -> None:
         """Advance by one time step: ``currents`` come from outside of the loop."""
@@ -121,7 +122,8 @@ class _Member:
         now = Counts.zeros(1, self.neurons.size)
         seen = None if self.traces is None else np.empty_like(self.traces[:, :1])
         codes = self.codes[t : t + 1]
-        self.neurons.advance(currents, None, codes, now, state=self.state, traces=seen)
+        each = None if self.each is None else self.each[:, t : t + 1]
+        self.neurons.advance(currents, None, codes, now, state=self.state, traces=seen, each=each)
         if self.traces is not None:
             self.traces[:, t : t + 1] = seen
         counts.events[:, t] += now.events[:, 0]
@@ -218,11 +220,12 @@ class Machine:
             gathered = self._gathered(self._shortcuts[name], batch).values
             shortcut = gathered.reshape(*gathered.shape[:2], -1)
         codes = np.empty((self.network.steps, batch.samples, neurons.size), np.uint8)
-        traces = self._traces(name, batch)
-        neurons.advance(currents, shortcut, codes, batch.tally.populations[name], traces=traces)
+        traces, each = self._traces(name, batch), self._each(batch)
+        counts = batch.tally.populations[name]
+        neurons.advance(currents, shortcut, codes, counts, traces=traces, each=each)
         batch.signals[name] = self._emitted(name, codes)
         self._record(name, batch, codes, traces)
-        self._count(name, batch, codes)
+        self._count(name, batch, codes, each)
 
     def _run_loop(self, stage: Stage, batch: Batch) -> None:
         """Populations that read each other, step by step."""
@@ -235,6 +238,7 @@ class Machine:
                 ),
                 state=self._neurons[name].initial_state(batch.samples),
                 traces=self._traces(name, batch),
+                each=self._each(batch),
             )
             for name in stage.populations
         ]
@@ -250,7 +254,7 @@ class Machine:
                 member.step(t, now, batch.signals, batch.tally.populations[name])
         for name, member in zip(stage.populations, members, strict=True):
             self._record(name, batch, member.codes, member.traces)
-            self._count(name, batch, member.codes)
+            self._count(name, batch, member.codes, member.each)
 
     def _currents(self, target: str, batch: Batch, leave_out: Sequence[Link] = ()) -> Array:
         """(T or 1, N, E): the sum over the connections into a target, but for its shortcut."""
@@ -312,6 +316,12 @@ class Machine:
         neurons = self._neurons[name]
         return np.empty((3, self.network.steps, batch.samples, neurons.size), neurons.dtype)
 
+    def _each(self, batch: Batch) -> Array | None:
+        """(N, T): room for the updates with input of every sample, if that is asked for."""
+        if batch.tally.per_sample is None:
+            return None
+        return np.zeros((batch.samples, self.network.steps), np.int64)
+
     def _record(self, name: str, batch: Batch, codes: Array, traces: Array | None) -> None:
         shape = self.network.shape_of(name)
         for trace, target in batch.run.records.get(name, {}).items():
@@ -322,14 +332,15 @@ class Machine:
                 values = traces[STATES.index(trace)]
             target[batch.where] = from_layout(values, shape).swapaxes(0, 1)
 
-    def _count(self, name: str, batch: Batch, codes: Array) -> None:
+    def _count(self, name: str, batch: Batch, codes: Array, each: Array | None) -> None:
         """Count what happened in every single sample, if that is asked for."""
-        if (counter := batch.tally.per_sample) is None:
+        if (counter := batch.tally.per_sample) is None or each is None:
             return
         if name not in self._reach:
             self._reach[name] = reach_of(counter, name)
-        fired, reached = count_codes(codes, self._reach[name], self._workers)
-        counter.add_counted(name, batch.where, fired, reached)
+        counted = count_codes(codes, self._reach[name], self._workers)
+        counter.add_counted(name, batch.where, counted)
+        counter.add_updates(name, batch.where, each)
 
     def _take_shortcut(self, name: str) -> None:
         """Let the kernel of a population apply one of its identity connections."""

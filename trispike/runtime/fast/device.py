@@ -116,7 +116,7 @@ class DeviceMachine:
                 fired = to_layout((s != 0).sum(0).cpu().numpy(), 0)
                 counts.fired[t] += fired.reshape(-1).astype(np.int32)
                 if counted:
-                    counted.add(name, t, s)
+                    counted.add(name, t, s, x)
                 after = states[name]
                 traces = {"s": s, "v": v, "i": after.i, "c": after.c}
                 for trace, target in run.records.get(name, {}).items():
@@ -159,25 +159,28 @@ class _DeviceCounts:
 
     def __init__(self, counter: SampleCounter, samples: int, device: torch.device) -> None:
         self._counter = counter
-        self._reach, self._found = {}, {}
-        for name, population in counter.network.populations.items():
+        self._reach, self._found, self._received = {}, {}, {}
+        steps = counter.network.steps
+        for name in counter.network.populations:
             # Sums of fan-out stay far below 2**53, so that float64 is exact.
-            rows = [np.ones(population.size, np.int64)]
-            rows += [counter.reach[label] for label, _ in counter.readers(name)]
+            rows = [row.weights for row in counter.rows(name)]
             self._reach[name] = torch.tensor(np.array(rows, np.float64)).to(device)
-            shape = (counter.network.steps, len(rows), samples)
+            shape = (steps, len(rows), samples)
             self._found[name] = torch.zeros(shape, dtype=torch.float64, device=device)
+            self._received[name] = torch.zeros((samples, steps), dtype=torch.int64, device=device)
 
-    def add(self, name: str, t: int, spikes: Tensor) -> None:
-        """Count what a population fired at step t: (N, *shape)."""
+    def add(self, name: str, t: int, spikes: Tensor, current: Tensor) -> None:
+        """Count what a population fired and received at step t: (N, *shape) each."""
         active = (spikes != 0).flatten(1).to(torch.float64)
         self._found[name][t] = self._reach[name] @ active.T
+        self._received[name][:, t] = (current != 0).flatten(1).sum(1)
 
     def end(self, where: slice) -> None:
         """Hand over what was found."""
         for name, found in self._found.items():
             counts = found.cpu().numpy().astype(np.int64).transpose(1, 2, 0)
-            self._counter.add_counted(name, where, counts[0], counts[1:])
+            self._counter.add_counted(name, where, counts)
+            self._counter.add_updates(name, where, self._received[name].cpu().numpy())
 
 
 class _DeviceLink:

@@ -83,6 +83,7 @@ def advance(
     fired: Any,
     events: Any,
     traces: Any,
+    each: Any,
 ) -> None:
     """Advance neurons over T time steps, for N samples, and count what happens.
 
@@ -110,6 +111,7 @@ def advance(
         fired: (T, E): in how many samples a neuron fired, added to.
         events: (4, T): spikes +1 and -1, updates with input, saturations, added to.
         traces: (3, T or 0, N, E): i, c, and v before the reset, written unless empty.
+        each: None, or (N, T): updates with input of every sample, added to.
     """
     steps, samples, _ = codes.shape
     first, last, block = window
@@ -198,6 +200,8 @@ def advance(
                 events[0, t] += plus_total
                 events[1, t] += minus_total
                 events[2, t] += received
+                if each is not None:
+                    each[n, t] += received
                 events[3, t] += over
             if resume.shape[2]:
                 resume[:, n, start:stop] = memory[:, :size]

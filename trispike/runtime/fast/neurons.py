@@ -89,6 +89,7 @@ class Neurons:
         *,
         state: Array | None = None,
         traces: Array | None = None,
+        each: Array | None = None,
     ) -> None:
         """Run all neurons for as many steps as ``codes`` has room for.
 
@@ -99,6 +100,7 @@ class Neurons:
             counts: Added to.
             state: Taken up and left there; by default the neurons start anew.
             traces: (3, T, N, E), in the state's type: i, c, v, written.
+            each: (N, T), int64: updates with input of every sample, added to.
         """
         empty: Array = np.empty((4, 0, 0), self.dtype)
         state = empty if state is None else state
@@ -106,10 +108,11 @@ class Neurons:
         traces = np.empty((3, 0, 0, 0), self.dtype) if traces is None else traces
         carried = self._carried if self._uses_carried else None
         rare = self._rare if needs_rare else None
-        parts: list[Array] = []
+        parts: list[tuple[Array, Array | None]] = []
 
         def run(first: int, end: int) -> None:
             events = np.zeros_like(counts.events)
+            received = None if each is None else np.zeros(each.shape, np.int64)
             advance(
                 currents,
                 shortcut,
@@ -128,12 +131,15 @@ class Neurons:
                 counts.fired,
                 events,
                 traces,
+                received,
             )
-            parts.append(events)
+            parts.append((events, received))
 
         self._workers.over(self.size, run, self._block)
-        for events in parts:
+        for events, received in parts:
             counts.events += events
+            if each is not None:
+                each += received
 
 
 def _parameters(neuron: FixedPointNeuron | Neuron) -> tuple[list[Array], list[Array], list[Array]]:

@@ -16,15 +16,14 @@ SILENCE = 1
 
 
 def reach_of(counter: SampleCounter, name: str) -> Array:
-    """(1 + connections, E), int32, in layout: 1 for a neuron, then its synapses in each reader."""
+    """(R, E), int32, in layout: the weights of ``counter.rows``."""
     shape = counter.network.shape_of(name)
-    rows = [np.ones(shape, np.int64)]
-    rows += [counter.reach[label].reshape(shape) for label, _ in counter.readers(name)]
+    rows = [row.weights.reshape(shape) for row in counter.rows(name)]
     return np.array([to_layout(row, 0).reshape(-1) for row in rows], np.int32)
 
 
-def count_codes(codes: Array, reach: Array, workers: Workers) -> tuple[Array, Array]:
-    """Spikes of every sample, and the synapses that they meet.
+def count_codes(codes: Array, reach: Array, workers: Workers) -> Array:
+    """Spikes of every sample, and what they meet.
 
     Args:
         codes: (T, N, E): spikes as the neurons write them.
@@ -32,14 +31,14 @@ def count_codes(codes: Array, reach: Array, workers: Workers) -> tuple[Array, Ar
         workers: What parts of the batch are given to.
 
     Returns:
-        (N, T), and (connections, N, T).
+        (R, N, T), as ``SampleCounter.add_counted`` takes it.
     """
     steps, samples, _ = codes.shape
     counts = np.empty((len(reach), samples, steps), np.int64)
     # So many neurons at a time that their sum fits into 32 bits, which are added faster.
     block = max(1, np.iinfo(np.int32).max // max(1, int(reach.max(initial=1))))
     workers.over(samples, lambda first, end: _count(codes, reach, block, (first, end), counts))
-    return counts[0], counts[1:]
+    return counts
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
