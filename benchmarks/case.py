@@ -23,13 +23,16 @@ if TYPE_CHECKING:
 
 Array: TypeAlias = npt.NDArray[Any]
 
+LIF_LEAK = 0.5
+"""Of networks of plain LIF neurons."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """How to build the PyTorch module of a case; its weights are in a file."""
 
     arch: str
-    """Name in ``ARCHITECTURES``; ``lif-resnet19`` for its layers with plain LIF neurons."""
+    """Name in ``ARCHITECTURES``."""
     steps: int
     """T."""
     widths: tuple[int, ...] | None = None
@@ -40,14 +43,12 @@ class Recipe:
         from trispike.nn import architecture, build_model  # noqa: PLC0415 - see above
         from trispike.nn.models.resnet import ResNetPlan  # noqa: PLC0415
 
-        kind, _, layers = self.arch.partition("-")
-        if kind == "lif":
-            return _lif_model(layers, self.steps, self.widths).eval()
         plan = architecture(self.arch).plan
         if self.widths:
             assert isinstance(plan, ResNetPlan)
             plan = replace(plan, widths=tuple(self.widths))
-        return build_model(self.arch, steps=self.steps, plan=plan).eval()
+        tau = LIF_LEAK if self.arch.startswith("lif-") else None
+        return build_model(self.arch, steps=self.steps, tau=tau, plan=plan).eval()
 
 
 @dataclass(frozen=True)
@@ -102,20 +103,3 @@ def macs_per_sample(network: IntegerNetwork) -> int:
 def is_static(network: IntegerNetwork, sources: Sequence[str]) -> bool:
     """Whether what a connection reads is the same at every step."""
     return network.input.encoding == "direct" and tuple(sources) == (network.input.name,)
-
-
-def _lif_model(layers: str, steps: int, widths: tuple[int, ...] | None) -> SpikeModel:
-    from trispike.nn import LIF, SpikeModel, architecture  # noqa: PLC0415 - see above
-    from trispike.nn.models.blocks import Ends  # noqa: PLC0415
-    from trispike.nn.models.resnet import ResNet, ResNetPlan  # noqa: PLC0415
-
-    entry = architecture(f"ctsn-{layers}")
-    assert isinstance(entry.plan, ResNetPlan)
-    plan = replace(entry.plan, widths=tuple(widths)) if widths else entry.plan
-    ends = Ends(input_shape=entry.input_shape, steps=steps, classes=entry.classes)
-    return SpikeModel(
-        ResNet(plan, ends, lambda _: LIF(v_threshold=1.0, leak=0.5)),
-        steps=steps,
-        input_kind="static",
-        input_shape=entry.input_shape,
-    )

@@ -14,6 +14,7 @@ from trispike.nn import (
     cross_entropy,
     membrane_regularization,
     record_potentials,
+    temporal_efficient_loss,
     tmpr_loss,
 )
 
@@ -37,6 +38,23 @@ def test_cross_entropy_averages_logits_over_time():
     expected = math.log(1 + math.exp(2.0 - 1.0))
     assert cross_entropy(steps, labels).item() == pytest.approx(expected)
     assert cross_entropy(steps.mean(0), labels).item() == pytest.approx(expected)
+
+
+def test_tet_by_hand():
+    """Two steps, one sample, two classes; written out from the equation."""
+    logits = torch.tensor([[[2.0, 0.0]], [[0.0, 1.0]]], requires_grad=True)
+    entropy = (math.log(1 + math.exp(-2)) + math.log(1 + math.exp(1))) / 2
+    pull = (1 + 1 + 1 + 0) / 4
+    loss = temporal_efficient_loss(logits, torch.tensor([0]), weight=0.25)
+    assert loss.item() == pytest.approx(0.75 * entropy + 0.25 * pull)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert logits.grad is not None
+    assert (logits.grad[0] != logits.grad[1]).any()  # each step learns from its own mistake
+
+
+def test_tet_wants_logits_at_every_step():
+    with pytest.raises(InvalidNetworkError, match="forward_steps"):
+        temporal_efficient_loss(torch.zeros(3, 10), torch.zeros(3, dtype=torch.int64))
 
 
 def test_potentials_are_recorded_with_gradients_and_hooks_go_away():

@@ -21,7 +21,7 @@ from trispike.nn import (
 from trispike.nn.models import BasicBlock, PSNVGGPlan
 
 NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
-STATE = {"ctsn": ("alpha", "beta", "gamma"), "ternary-spike": ()}
+STATE = {"ctsn": ("alpha", "beta", "gamma"), "ternary-spike": (), "lif": ()}
 BLOCKS = {
     "resnet8": (1, 1, 1),
     "resnet19": (3, 3, 2),
@@ -41,7 +41,7 @@ LAYOUTS = {
 VARIANTS = [
     (name, amplitude)
     for name, entry in ARCHITECTURES.items()
-    for amplitude in ([None] if entry.neuron == "ctsn" else [None, "layer", "channel"])
+    for amplitude in ([None, "layer", "channel"] if entry.neuron == "ternary-spike" else [None])
 ]
 
 

@@ -14,11 +14,13 @@ if importlib.util.find_spec("torch") is None:
 
 from trispike.nn.checkpoints import load_checkpoint, save_checkpoint
 from trispike.nn.losses import (
+    TET_LAMBDA,
     TMPR_LAMBDA_EVENTS,
     TMPR_LAMBDA_STATIC,
     cross_entropy,
     membrane_regularization,
     record_potentials,
+    temporal_efficient_loss,
     tmpr_loss,
 )
 from trispike.nn.models import (
@@ -48,6 +50,7 @@ __all__ = [
     "DEFAULT_SURROGATE",
     "LIF",
     "SURROGATES",
+    "TET_LAMBDA",
     "TMPR_LAMBDA_EVENTS",
     "TMPR_LAMBDA_STATIC",
     "Amplitude",
@@ -67,5 +70,6 @@ __all__ = [
     "randomize",
     "record_potentials",
     "save_checkpoint",
+    "temporal_efficient_loss",
     "tmpr_loss",
 ]

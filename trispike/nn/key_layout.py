@@ -22,15 +22,22 @@ from trispike.nn.models.vgg import Layout, VGGPlan
 
 __all__ = ["KeyLayout", "read_layout"]
 
-_CTSN_KEY = re.compile(r"\.(alpha|beta|gamma)$")
+_KINDS: Mapping[str, tuple[NeuronKind, ...]] = {
+    r"\.(alpha|beta|gamma)$": ("ctsn",),
+    r"\.fire_ratio$": ("ternary-spike",),
+}
+"""What only certain neurons have."""
+
+_SILENT_KINDS: tuple[NeuronKind, ...] = ("ternary-spike", "lif")
+"""What may have no parameters at all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyLayout:
     """What the keys and shapes of a checkpoint say; None or 0 where they say nothing."""
 
-    neuron: NeuronKind
-    """CTSN if any key is one of its parameters."""
+    neurons: tuple[NeuronKind, ...]
+    """Which neurons have the parameters that the keys name, if any."""
     plan: Plan | None
     """The layers; None if the keys are of no known family."""
     in_channels: int | None
@@ -44,11 +51,11 @@ class KeyLayout:
         """The architectures that have this neuron and these layers, in whatever widths."""
         if self.plan is None:
             return ()
-        found = (self.neuron, _skeleton(self.plan))
+        found = _skeleton(self.plan)
         return tuple(
             name
             for name, entry in ARCHITECTURES.items()
-            if (entry.neuron, _skeleton(entry.plan)) == found
+            if entry.neuron in self.neurons and _skeleton(entry.plan) == found
         )
 
     def input_shape(self, entry: Architecture) -> tuple[int, int, int]:
@@ -73,13 +80,12 @@ class KeyLayout:
             layers = f"a VGG with layers {layout}"
         else:
             return "keys of no known architecture"
-        return f"{layers}, of {self.neuron} neurons"
+        return f"{layers}, of {' or '.join(self.neurons)} neurons"
 
 
 def read_layout(tensors: Mapping[str, Tensor]) -> KeyLayout:
     """Read depth, widths, channels and classes from keys (with ``model.``) and shapes."""
     shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
-    neuron: NeuronKind = "ctsn" if any(map(_CTSN_KEY.search, shapes)) else "ternary-spike"
     plan: Plan | None = None
     first = readout = ""
     if any(key.startswith("model.layer1.") for key in shapes):
@@ -96,12 +102,19 @@ def read_layout(tensors: Mapping[str, Tensor]) -> KeyLayout:
         readout = "model.classifier.1.module.weight"
     features, width = _size(shapes, readout, 1), _last_width(plan)
     return KeyLayout(
-        neuron=neuron,
+        neurons=_neurons(shapes),
         plan=plan,
         in_channels=_size(shapes, first, 1) or None,
         classes=_size(shapes, readout, 0) or None,
         positions=features // width if width and features % width == 0 else None,
     )
+
+
+def _neurons(keys: Iterable[str]) -> tuple[NeuronKind, ...]:
+    for pattern, kinds in _KINDS.items():
+        if any(re.search(pattern, key) for key in keys):
+            return kinds
+    return _SILENT_KINDS
 
 
 def _resnet_plan(shapes: Mapping[str, tuple[int, ...]]) -> ResNetPlan:

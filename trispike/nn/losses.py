@@ -1,4 +1,4 @@
-"""Training losses: cross entropy of the averaged logits, and TMPR, which adds to it."""
+"""Training losses: cross entropy of averaged logits, or at every step (TET); TMPR adds to them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from trispike.errors import InvalidNetworkError
 from trispike.nn.neurons import SpikingNeuron
 
 __all__ = [
+    "TET_LAMBDA",
     "TMPR_LAMBDA_EVENTS",
     "TMPR_LAMBDA_STATIC",
     "cross_entropy",
     "membrane_regularization",
     "record_potentials",
+    "temporal_efficient_loss",
     "tmpr_loss",
 ]
 
@@ -28,6 +30,9 @@ TMPR_LAMBDA_STATIC = 0.05
 
 TMPR_LAMBDA_EVENTS = 0.01
 """Published weight of the regularization for event streams."""
+
+TET_LAMBDA = 0.05
+"""Published weight of the second term of TET on CIFAR."""
 
 
 @contextmanager
@@ -69,6 +74,40 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
         labels: (N,), integers.
     """
     return functional.cross_entropy(logits.mean(0) if logits.dim() == 3 else logits, labels)
+
+
+def temporal_efficient_loss(
+    step_logits: Tensor, labels: Tensor, weight: float = TET_LAMBDA, target: float = 1.0
+) -> Tensor:
+    """Temporal efficient training (TET): cross entropy at every time step, then averaged.
+
+    ::
+
+        (1 - lambda) * mean_t CE(logits_t, y) + lambda * mean (logits - target)**2
+
+    The second term keeps single logits from growing without bound.
+
+    Source: Deng et al., "Temporal Efficient Training of Spiking Neural Network via Gradient
+    Re-weighting", ICLR 2022.
+
+    Args:
+        step_logits: (T, N, classes), see ``SpikeModel.forward_steps``.
+        labels: (N,), integers.
+        weight: lambda, from 0 to 1.
+        target: What the second term pulls logits to; published: the threshold.
+
+    Raises:
+        InvalidNetworkError: Logits without a time axis.
+    """
+    if step_logits.dim() != 3:
+        raise InvalidNetworkError(
+            "TET loss",
+            got=f"logits of shape {tuple(step_logits.shape)}",
+            expected="(T, N, classes), logits at every time step",
+            fix="Call model.forward_steps(x) instead of model(x).",
+        )
+    entropy = functional.cross_entropy(step_logits.flatten(0, 1), labels.repeat(len(step_logits)))
+    return (1 - weight) * entropy + weight * ((step_logits - target) ** 2).mean()
 
 
 def membrane_regularization(potentials: Iterable[Tensor]) -> Tensor:

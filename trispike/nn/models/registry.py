@@ -21,6 +21,7 @@ from trispike.nn.neurons import (
     CTSN,
     DEFAULT_TAU,
     DEFAULT_V_THRESHOLD,
+    LIF,
     Amplitude,
     ComplementaryTernarySpike,
     Form,
@@ -31,8 +32,11 @@ from trispike.nn.surrogate import DEFAULT_SURROGATE
 
 __all__ = ["ARCHITECTURES", "Architecture", "NeuronKind", "Plan", "architecture", "build_model"]
 
-NeuronKind: TypeAlias = Literal["ctsn", "ternary-spike"]
+NeuronKind: TypeAlias = Literal["ctsn", "ternary-spike", "lif"]
 """First part of an architecture's name."""
+
+BINARY_LAYERS = ("vgg6", "vgg11", "resnet8", "resnet19")
+"""Layers that are offered with plain LIF neurons, to compare binary spikes with ternary ones."""
 
 Plan: TypeAlias = ResNetPlan | VGGPlan | PSNVGGPlan
 """The layers of an architecture."""
@@ -128,6 +132,11 @@ def _table() -> dict[str, Architecture]:
         for kind in kinds
         for entry in _families(kind)
     ]
+    entries += [
+        dataclasses.replace(entry, name=f"lif-{entry.name}")
+        for entry in _families("lif")
+        if entry.name in BINARY_LAYERS
+    ]
     entries.append(
         Architecture(
             name="ctsn-vggsnn-psn",
@@ -142,7 +151,7 @@ def _table() -> dict[str, Architecture]:
 
 
 ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(_table())
-"""Every architecture by name: ``ctsn-`` or ``ternary-spike-`` and its layers."""
+"""Every architecture by name: ``ctsn-``, ``ternary-spike-`` or ``lif-`` and its layers."""
 
 
 def architecture(name: str) -> Architecture:
@@ -236,18 +245,23 @@ def _neuron_factory(
     amplitude: Amplitude | None,
     surrogate: str,
 ) -> NeuronFactory:
-    if entry.neuron == "ternary-spike":
+    if entry.neuron != "ctsn":
         _refuse(entry, "form", form, form not in (None, "static"))
-
-        def ternary_spike(channels: int) -> SpikingNeuron:
-            return TernarySpike(v_threshold, tau, amplitude, channels, surrogate)
-
-        return ternary_spike
-    _refuse(entry, "amplitude", amplitude, amplitude is not None)
+    if entry.neuron != "ternary-spike":
+        _refuse(entry, "amplitude", amplitude, amplitude is not None)
     if isinstance(plan, PSNVGGPlan):
         _refuse(entry, "form", form, form not in (None, "dynamic"))
-        return lambda _channels: ComplementaryTernarySpike(2 * v_threshold, tau, surrogate)
-    return lambda _channels: CTSN(form or "static", v_threshold, tau, surrogate)
+
+    def make(channels: int) -> SpikingNeuron:
+        if isinstance(plan, PSNVGGPlan):
+            return ComplementaryTernarySpike(2 * v_threshold, tau, surrogate)
+        if entry.neuron == "ctsn":
+            return CTSN(form or "static", v_threshold, tau, surrogate)
+        if entry.neuron == "lif":
+            return LIF(v_threshold, tau, surrogate=surrogate)
+        return TernarySpike(v_threshold, tau, amplitude, channels, surrogate)
+
+    return make
 
 
 def _refuse(entry: Architecture, name: str, value: object, refused: bool) -> None:
