@@ -51,21 +51,24 @@ def one_layer(
     )
 
 
-def moved(messages: int, x: int, y: int, samples: int = 1) -> Traffic:
-    """So many messages and hops, in one step."""
+def moved(messages: int, x: int, y: int, samples: int = 1, entered: int = 0) -> Traffic:
+    """So many messages and hops, and messages of the input, in one step; all on one core."""
     flow = Flow(
         messages=numbers(messages),
         hops_x=numbers(x),
         hops_y=numbers(y),
         chip_crossings=numbers(0),
     )
-    nothing = Flow(
-        messages=numbers(0), hops_x=numbers(0), hops_y=numbers(0), chip_crossings=numbers(0)
+    outside = Flow(
+        messages=numbers(entered), hops_x=numbers(0), hops_y=numbers(0), chip_crossings=numbers(0)
     )
     return Traffic(
         samples=samples,
         connections={"input->a": flow},
         total=flow,
-        input=nothing,
+        input=outside,
         by_core=numbers(0),
+        operations={"input->a": np.zeros((1, 1))},
+        neurons=numbers(1),
+        chips=1,
     )

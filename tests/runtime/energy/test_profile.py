@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 
 from trispike.errors import FileFormatError, InvalidSettingError
-from trispike.runtime.energy import COUNTED, EVENTS, Coefficient, load_profile, profile_names
+from trispike.runtime.energy import (
+    COUNTED,
+    EVENTS,
+    Coefficient,
+    load_hardware,
+    load_profile,
+    profile_names,
+)
 from trispike.runtime.energy.profile import IF_PRICED, PLACED
 
 
@@ -138,12 +145,33 @@ def two_prices(event: str) -> dict[str, Any]:
     return {"coefficients": {"synaptic_operation": price, event: price}}
 
 
+TIME = {"nanoseconds": 2.0, "citation": "my watch"}
+BARRIER = {"low_nanoseconds": 1.0, "high_nanoseconds": 3.0, "citation": "my watch"}
+TIMES = {"events": {"synaptic_operation": TIME}, "barrier": BARRIER, "cores": 4}
 POWER = {"watts": 0.5, "citation": "my meter"}
 
 
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
+        (coefficient(citation="   "), r"citation: String should have at least 1 character"),
+        (coefficient(picojoules="23.6"), "picojoules: Input should be a valid number"),
+        (coefficient(picojoules=True), "picojoules: Input should be a valid number"),
+        ({"id": " "}, "id: String should have at least 1 character"),
+        ({"supports": {"bits": 0}}, "supports.bits: Input should be greater than 0"),
+        (
+            {"synapses": {"dense": {"picojoules": 1.0, "citation": "x"}}},
+            "synapses: none for convolution, sparse",
+        ),
+        ({"times": TIMES | {"cores": 0}}, "times.cores: Input should be greater than 0"),
+        (
+            {"times": TIMES | {"events": {"spike": TIME}}},
+            "times: Value error, spike: times are of synaptic_operation",
+        ),
+        (
+            {"times": TIMES | {"barrier": BARRIER | {"low_nanoseconds": 9.0}}},
+            "low_nanoseconds is above high_nanoseconds",
+        ),
         (coefficient(citation=""), r"coefficients.synaptic_operation.citation: String should have"),
         (
             {"coefficients": {"synaptic_operation": {"picojoules": 1.0}}},
@@ -236,3 +264,35 @@ def test_every_missing_field_is_named(path):
         load_profile(file)
     required = list(fields())
     assert all(f"{name}: Field required" in caught.value.got for name in required)
+
+
+@pytest.mark.parametrize("name", ["loihi1", "cmos45-memory"])
+def test_the_id_of_a_packaged_one_is_taken(name, path):
+    with pytest.raises(FileFormatError, match=f"got id '{name}', which is that of hardware that"):
+        load_profile(path(id=name))
+    with pytest.raises(FileFormatError, match="expected an id of its own"):
+        load_hardware(path(id=f" {name} "))
+
+
+@pytest.mark.parametrize("load", [load_profile, load_hardware])
+def test_a_key_that_comes_twice_is_refused(load, path):
+    file = path()
+    text = file.read_text(encoding="utf-8")
+    file.write_text(
+        text.replace('"picojoules": 2.0', '"picojoules": 2.0, "picojoules": 1.0'), encoding="utf-8"
+    )
+    with pytest.raises(FileFormatError, match="got key 'picojoules' twice in one object"):
+        load(file)
+
+
+def test_loihi1_has_the_published_times():
+    """Davies et al., IEEE Micro 38(1), 2018, Table 2; that of a synaptic operation is a maximum."""
+    times = load_profile("loihi1").times
+    assert times is not None
+    assert {event: (t.nanoseconds, t.is_maximum) for event, t in times.events.items()} == {
+        "synaptic_operation": (3.5, True),
+        "neuron_update_active": (8.4, False),
+        "neuron_update_inactive": (5.3, False),
+    }
+    assert (times.barrier.low_nanoseconds, times.barrier.high_nanoseconds) == (113, 465)
+    assert times.cores == 128

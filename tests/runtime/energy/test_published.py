@@ -22,7 +22,9 @@ def test_sanafe_formula():
         {"synapses": 35_500e-12, "neurons": dynamic * 1e-12, "routing": moving * 1e-12}
     )
     # The envelope; a convolution's synapses lie inside.
-    assert found.high_joules == pytest.approx(1.117 * total * 1e-12, rel=1e-4)
+    second = 51.2 * 20 * 5 + 21.6 * 13  # both signs fire: two neurons each, perhaps
+    assert found.signs.second_neuron_high_joules == pytest.approx(1.117 * second * 1e-12)
+    assert found.high_joules == pytest.approx(1.117 * (total + second) * 1e-12, rel=1e-4)
     low = 0.883 * (24.0 * 1000 + dynamic + moving)
     assert found.low_joules == pytest.approx(low * 1e-12, rel=1e-4)
     assert found.included == {"neuron_update_inactive": "A neuron without input costs its access."}
@@ -31,6 +33,10 @@ def test_sanafe_formula():
 def test_the_regressed_prices_are_those_of_the_sanafe_target():
     events = load_prices().events
     ours = {e: c.picojoules for e, c in load_profile("loihi1-regressed").coefficients.items()}
+    kinds = load_profile("loihi1-regressed").synapses
+    assert {kind: c.picojoules for kind, c in kinds.items()} == {
+        kind: events[f"synapse_{kind}"].picojoules for kind in ("dense", "sparse", "convolution")
+    }
     assert ours == {
         "synaptic_operation": events["synapse_dense"].picojoules,
         "neuron_access": events["neuron_access"].picojoules,
@@ -155,6 +161,23 @@ def test_messages_take_a_placement():
         estimate_energy(ledger, profile, traffic=moved(3, 0, 0, samples=0))
 
 
+def test_messages_of_the_input_are_told_apart():
+    """Eight of the network in two samples, six of the input: nobody says what these cost."""
+    ledger, profile = one_layer(operations=10, positive=2), load_profile("loihi1")
+    placed = estimate_energy(ledger, profile, traffic=moved(8, 0, 0, samples=2, entered=6))
+    terms = {term.event: term for term in placed.terms}
+    assert (terms["message"].count, terms["input_message"].count) == (4, 3)
+    assert (terms["input_message"].status, terms["input_message"].joules) == ("unpriced", None)
+    assert placed.unpriced["input_message"].startswith("Where the input enters the mesh")
+    assert placed.breakdown["routing"] == pytest.approx(4 * 1.7e-12)
+    # Without a placement it is missing, too, and said to be.
+    assert "input_message" in estimate_energy(ledger, profile).unpriced
+    stated = estimate_energy(
+        ledger, profile, {"input_message": 2.0}, traffic=moved(8, 0, 0, samples=2, entered=6)
+    )
+    assert stated.breakdown["routing"] == pytest.approx((4 * 1.7 + 3 * 2.0) * 1e-12)
+
+
 def test_signs_are_told_and_what_a_second_neuron_would_add():
     quiet = one_layer(operations=10, neurons=6, steps=2, active=4, positive=2)
     loud = one_layer(operations=10, neurons=6, steps=2, active=4, positive=2, negative=3)
@@ -165,19 +188,25 @@ def test_signs_are_told_and_what_a_second_neuron_would_add():
     assert some.signs.negative_spikes == 3
     assert some.signs.second_neuron_joules == pytest.approx((4 * 81 + 8 * 52) * 1e-12)
     assert some.energy_per_inference_joules == none.energy_per_inference_joules
+    assert none.high_joules == none.energy_per_inference_joules
+    assert some.high_joules == pytest.approx(none.high_joules + (4 * 81 + 8 * 52) * 1e-12)
     assert estimate_energy(loud, load_profile("cmos45-fp32")).signs.second_neuron_joules is None
 
 
 def test_static_power_takes_a_latency():
     base = load_profile("odin").model_dump()
     del base["unpriced"]["static_power"]
-    base["static_power"] = {"watts": 2e-6, "citation": "my meter"}
+    base["static_power"] = {"watts": 2e-6, "citation": "a guess"}
     profile, ledger = Profile.model_validate(base), one_layer(operations=10)
     unknown = estimate_energy(ledger, profile)
-    assert "2e-06 W (my meter), but how long" in unknown.unpriced["static_power"]
+    assert "2e-06 W (a guess), but how long" in unknown.unpriced["static_power"]
     assert "static" not in unknown.breakdown
     known = estimate_energy(ledger, profile, latency_seconds=0.5)
     assert known.breakdown["static"] == pytest.approx(1e-6)
+    assert (known.terms[-1].event, known.terms[-1].basis) == ("static_power", "assumed")
+    base["static_power"] |= {"basis": "measured", "confidence": "published"}
+    measured = estimate_energy(ledger, Profile.model_validate(base), latency_seconds=0.5)
+    assert (measured.terms[-1].basis, measured.terms[-1].confidence) == ("measured", "published")
     assert known.energy_per_inference_joules == pytest.approx(1e-6 + 127e-12)
     assert "static_power" not in known.unpriced
     # A profile without one has none, however long it takes.

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.networks import CASES, random_network, sample_inputs
+from tests.runtime.scalar import synapses
 from tests.targets.loihi.brute import Brute
 from trispike.errors import InvalidDataError, UnsupportedError
 from trispike.network import Dense, IntegerNetwork
@@ -59,6 +60,21 @@ def way(placement: Placement, here: int | None, there: set[int]) -> Any:
     )
 
 
+def operations(network: IntegerNetwork, placement: Placement, spikes: Any) -> dict[str, Any]:
+    """By label (T, cores): synapses met, spike by spike."""
+    found = {}
+    for label, c in network.labelled():
+        where = placement.core_of[c.target].reshape(-1)
+        reached = synapses(c, network.source_shape(c))
+        found[label] = np.zeros((network.steps, len(placement.cores)), int)
+        for source in c.sources:
+            fired = spikes[source].reshape(network.steps, -1)
+            for t, neuron in np.argwhere(fired[: max(0, network.steps - c.delay)]):
+                for target, weight in reached[neuron]:
+                    found[label][t + c.delay, where[target]] += (weight != 0) * fired[t, neuron]
+    return found
+
+
 def summed(flow: Flow) -> list[int]:
     parts = (flow.messages, flow.hops_x, flow.hops_y, flow.chip_crossings)
     return [int(part.sum()) for part in parts]
@@ -72,6 +88,13 @@ def compare(network: IntegerNetwork, strategy: Any) -> None:
         count_traffic(network, placement, spikes, 3),
         recount(network, placement, spikes),
     )
+    for label, expected_operations in operations(network, placement, spikes).items():
+        counted, c = found.operations[label], dict(network.labelled())[label]
+        assert counted.sum(axis=1) == pytest.approx(expected_operations.sum(axis=1)), label
+        stages = c.pool.stages if c.pool else ()
+        if all(k <= s for stage in stages for k, s in zip(stage.kernel, stage.stride, strict=True)):
+            assert np.array_equal(counted, expected_operations), label
+    assert found.neurons.sum() == sum(p.size for p in network.populations.values())
     links = zip(demand(network, chip).links, network.all_connections, strict=True)
     if any(link.full and not isinstance(c.operator, Dense) for link, c in links):
         return

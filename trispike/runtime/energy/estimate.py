@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel
+
 from trispike.errors import InvalidDataError, InvalidSettingError
+from trispike.network import Conv2d, Dense, IntegerNetwork, Network
+from trispike.runtime.derived_counts import FLOAT_BITS, check_ledger
+from trispike.runtime.energy.latency import Latency, estimate_latency
+from trispike.runtime.energy.memory_twins import MemoryTwin
 from trispike.runtime.energy.profile import (
     COUNTED,
     DENSE,
@@ -16,9 +24,10 @@ from trispike.runtime.energy.profile import (
     Coefficient,
     Profile,
     SignedSpikes,
-    load_profile,
+    StaticPower,
+    SynapseKind,
+    hardware_sha256,
 )
-from trispike.runtime.energy.twins import TWIN_PROFILES, Twin, priced_twin
 from trispike.runtime.ledger import Ledger
 from trispike.targets.loihi.traffic import Traffic
 
@@ -33,6 +42,7 @@ CATEGORIES = {
     "neuron_access": "neurons",
     "spike": "neurons",
     "message": "routing",
+    "input_message": "routing",
     "hop_x": "routing",
     "hop_y": "routing",
     "mac": "synapses",
@@ -107,6 +117,10 @@ class Item:
     """How far it can be trusted; None without one."""
     memory_bytes: float | None = None
     """Size of the memory of the part's weights or states; None for other events."""
+    variant: str = ""
+    """What tells it from others of the same event that have another price."""
+    each: npt.NDArray[np.float64] | None = field(default=None, compare=False)
+    """(N,): the number in every sample; None if it is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,8 +128,13 @@ class Term:
     """One kind of event in the whole network, per inference."""
 
     event: str
+    variant: str
+    """What tells it from others of the same event that have another price: how synapses are
+    stored; else empty."""
     count: float
     """Mean number per inference."""
+    count_error: float | None
+    """Standard error of that mean over the samples; None if it is not known."""
     picojoules: float | None
     """Price per event, the mean one where it differs from part to part; None: there is none."""
     joules: float | None
@@ -161,7 +180,17 @@ class Signs:
     """Per inference."""
     second_neuron_joules: float | None
     """With dual_channel: what updates would cost in addition if each neuron of a population that
-    fires both signs took two on the hardware; None for the other policies. Not in the total."""
+    fires both signs took two on the hardware; None for the other policies. Not in the total, but in
+    its upper end."""
+    second_neuron_high_joules: float | None = None
+    """The same at the upper ends of intervals; None: as it is."""
+
+    @property
+    def most_joules(self) -> float:
+        """What the upper end of the total holds of it."""
+        if self.second_neuron_high_joules is not None:
+            return self.second_neuron_high_joules
+        return self.second_neuron_joules or 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +206,10 @@ class Estimate:
     low_joules: float
     """The same with the lower ends of published intervals; equal where none is published."""
     high_joules: float
-    """The same with the upper ends."""
+    """The same with the upper ends, and with a second neuron for each that fires both signs where
+    the hardware may take two."""
+    standard_error_joules: float | None
+    """Of the total as a mean over samples, prices as they are; None if it is not known."""
     terms: tuple[Term, ...]
     layers: tuple[LayerEnergy, ...]
     breakdown: Mapping[str, float]
@@ -189,12 +221,35 @@ class Estimate:
     signs: Signs
     assumptions: Mapping[str, float]
     """Prices in pJ that the user stated."""
-    twins: tuple[Twin, ...]
+    twins: tuple[MemoryTwin, ...]
+    """With a memory model: the dense network on the same core; else empty."""
+    latency: Latency | None = None
+    """None where no times are published."""
+    remarks: tuple[str, ...] = ()
+    """What does not fit between this network and the hardware."""
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What a reader has to know."""
+        return (*self.profile.caveats, *self.remarks)
+
+    @property
+    def hardware_sha256(self) -> str:
+        """Of everything that the profile says."""
+        assert isinstance(self.profile, BaseModel)
+        return hardware_sha256(self.profile)
+
+    @property
+    def without_interval(self) -> tuple[int, int]:
+        """How many priced terms have no interval, and how many there are."""
+        priced = [term for term in self.terms if term.status == "priced" and term.count]
+        return sum(term.low_joules == term.high_joules for term in priced), len(priced)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
         return {
             "hardware": self.profile.id,
+            "hardware_sha256": self.hardware_sha256,
             "basis": self.profile.basis,
             "scope": self.profile.scope,
             "prices": self.profile.prices,
@@ -202,22 +257,17 @@ class Estimate:
             "energy_per_inference_joules": self.energy_per_inference_joules,
             "energy_per_inference_low_joules": self.low_joules,
             "energy_per_inference_high_joules": self.high_joules,
+            "energy_per_inference_standard_error_joules": self.standard_error_joules,
             "breakdown": dict(self.breakdown),
             "terms": [asdict(term) for term in self.terms],
             "layers": [asdict(layer) for layer in self.layers],
             "included": dict(self.included),
             "unpriced": dict(self.unpriced),
             "signed_spikes": asdict(self.signs),
+            "latency": None if self.latency is None else self.latency.to_dict(),
             "assumptions": dict(self.assumptions),
-            "caveats": list(self.profile.caveats),
-            "twins": [
-                {
-                    **asdict(twin),
-                    "dense_over_spiking": twin.ratio,
-                    "break_even_picojoules": twin.break_even_picojoules,
-                }
-                for twin in self.twins
-            ],
+            "caveats": list(self.caveats),
+            "twins": [twin.to_dict() for twin in self.twins],
         }
 
 
@@ -226,6 +276,7 @@ def estimate_energy(
     profile: Profile,
     assumptions: Mapping[str, float] | None = None,
     *,
+    network: Network | None = None,
     traffic: Traffic | None = None,
     latency_seconds: float | None = None,
 ) -> Estimate:
@@ -235,36 +286,38 @@ def estimate_energy(
         ledger: Counts of a run of at least one sample.
         profile: Prices.
         assumptions: Prices in pJ by event that replace or complete the profile's; recorded.
+        network: That ran; says how the synapses of each connection are stored, where that has a
+            price of its own, and how deep the layers lie. None: not known.
         traffic: Messages and hops on a placement, of the same or other samples.
         latency_seconds: How long an inference takes on the hardware, for its static power.
 
     Raises:
         InvalidSettingError: As :func:`prices_of`, or a latency that is no time.
-        InvalidDataError: An empty ledger, or empty traffic.
+        InvalidDataError: An empty ledger, one of another network, or empty traffic.
     """
     assumptions = dict(assumptions or {})
     prices = prices_of(profile, assumptions, placed=traffic is not None)
     check_samples(ledger.samples)
-    unpriced = {event: why for event, why in profile.unpriced.items() if event not in prices}
-    for event in PLACED if profile.prices == "spiking" and traffic is None else ():
-        if event in profile.coefficients:
-            unpriced[event] = _needs_placement(profile.coefficients[event])
+    check_latency(latency_seconds)
+    if network is not None:
+        check_ledger(ledger, network)
+    kinds = _kinds(network, profile, assumptions)
+    unpriced = _left_out(profile, prices, placed=traffic is not None)
     items = [
-        _item(part, kind, event, count, prices, profile)
-        for part, kind, counts in _events(ledger, profile, traffic)
-        for event, count in counts.items()
-        if event in prices or event not in IF_PRICED
+        _item(part, counted, prices, profile, kinds)
+        for part in _parts(ledger, profile, traffic)
+        for counted in part.counts
+        if counted.event in prices or counted.event not in IF_PRICED
     ]
     if profile.static_power is None:
         unpriced.setdefault("static_power", "The profile gives none.")
     else:
-        watts, source = profile.static_power.watts, profile.static_power.citation
-        static = static_item(watts, source, profile.static_power.confidence, latency_seconds)
+        static = static_item(profile.static_power, latency_seconds, ledger.samples)
         items += [static] if static.joules is not None else []
         if static.joules is None:
             unpriced["static_power"] = static.source
-    check_latency(latency_seconds)
-    totals = _totals(ledger)
+    totals, times = _totals(ledger), profile.times
+    doubled = profile.signed_spikes.policy == "dual_channel"
     return assembled(
         items,
         profile=profile,
@@ -272,8 +325,49 @@ def estimate_energy(
         unpriced={event: why for event, why in unpriced.items() if totals.get(event, 1)},
         signs=_signs(ledger, profile, prices),
         assumptions=assumptions,
-        twins=tuple(priced_twin(load_profile(name), totals, ledger) for name in TWIN_PROFILES),
+        latency=None
+        if times is None
+        else estimate_latency(ledger, times, network=network, traffic=traffic, doubled=doubled),
+        remarks=_remarks(network, profile),
     )
+
+
+def _kinds(
+    network: Network | None, profile: Profile, assumptions: Mapping[str, float]
+) -> dict[str, SynapseKind]:
+    """How the synapses of each connection are stored, where that has a price of its own."""
+    if network is None or not profile.synapses or "synaptic_operation" in assumptions:
+        return {}
+    found: dict[str, SynapseKind] = {}
+    for label, connection in network.labelled():
+        operator = connection.operator
+        matrix: SynapseKind = "dense" if isinstance(operator, Dense) else "sparse"
+        found[label] = "convolution" if isinstance(operator, Conv2d) else matrix
+    return found
+
+
+def _left_out(
+    profile: Profile, prices: Mapping[str, Coefficient], *, placed: bool
+) -> dict[str, str]:
+    """Events and effects without a price, and why, whether or not they are counted."""
+    found = {event: why for event, why in profile.unpriced.items() if event not in prices}
+    for event in PLACED if profile.prices == "spiking" and not placed else ():
+        if event in profile.coefficients:
+            found[event] = _needs_placement(profile.coefficients[event])
+        elif not {event, "routing"} & {*profile.unpriced, *profile.included}:
+            found[event] = "The profile has no price for it, and it is counted on a placement only."
+    return found
+
+
+def _remarks(network: Network | None, profile: Profile) -> tuple[str, ...]:
+    most = profile.supports.bits
+    if network is None or most is None:
+        return ()
+    integer = isinstance(network, IntegerNetwork)
+    bits = max((c.bits if integer else FLOAT_BITS for c in network.all_connections), default=0)
+    if bits <= most:
+        return ()
+    return (f"Weights of {bits} bits are priced as if the hardware held them: it has {most}.",)
 
 
 def assembled(
@@ -284,13 +378,15 @@ def assembled(
     unpriced: Mapping[str, str],
     signs: Signs,
     assumptions: Mapping[str, float],
-    twins: tuple[Twin, ...],
+    twins: tuple[MemoryTwin, ...] = (),
+    latency: Latency | None = None,
+    remarks: tuple[str, ...] = (),
 ) -> Estimate:
     """An estimate from its items."""
     items = tuple(items)
     terms = tuple(
-        _term([item for item in items if item.event == event])
-        for event in dict.fromkeys(item.event for item in items)
+        _term([item for item in items if (item.event, item.variant) == kind])
+        for kind in dict.fromkeys((item.event, item.variant) for item in items)
     )
     missing, included = dict(unpriced), {}
     breakdown: dict[str, float] = {}
@@ -307,7 +403,8 @@ def assembled(
         samples=samples,
         energy_per_inference_joules=sum(term.joules or 0.0 for term in terms),
         low_joules=sum(term.low_joules or 0.0 for term in terms),
-        high_joules=sum(term.high_joules or 0.0 for term in terms),
+        high_joules=sum(term.high_joules or 0.0 for term in terms) + signs.most_joules,
+        standard_error_joules=_energy_error(items),
         terms=terms,
         layers=_layers(items),
         breakdown=breakdown,
@@ -316,6 +413,8 @@ def assembled(
         signs=signs,
         assumptions=assumptions,
         twins=twins,
+        latency=latency,
+        remarks=remarks,
     )
 
 
@@ -398,14 +497,22 @@ def check_latency(seconds: float | None) -> None:
         )
 
 
-def static_item(watts: float, citation: str, confidence: str, seconds: float | None) -> Item:
+def static_item(power: StaticPower, seconds: float | None, samples: int = 1) -> Item:
     """Static power over the time of an inference; unpriced where that is not known."""
     check_latency(seconds)
     if seconds is None:
-        why = f"{watts:g} W ({citation}), but how long an inference takes is not given."
-        return Item(part="static power", kind="static", category="static", event="static_power",
-                    count=0.0, joules=None, source=why, status="unpriced")  # fmt: skip
-    joules = watts * seconds
+        return Item(
+            part="static power",
+            kind="static",
+            category="static",
+            event="static_power",
+            count=0.0,
+            joules=None,
+            source=f"{power.watts:g} W ({power.citation}), but how long an inference takes is not "
+            "given.",
+            status="unpriced",
+        )
+    joules = power.watts * seconds
     return Item(
         part="static power",
         kind="static",
@@ -413,55 +520,106 @@ def static_item(watts: float, citation: str, confidence: str, seconds: float | N
         event="static_power",
         count=seconds,
         joules=joules,
-        picojoules=watts * 1e12,
+        picojoules=power.watts * 1e12,
         low=joules,
         high=joules,
-        source=f"{watts:g} W times the latency; {citation}",
-        basis="measured",
-        confidence=confidence,
+        source=f"{power.watts:g} W times the latency; {power.citation}",
+        basis=power.basis,
+        confidence=power.confidence,
+        each=np.full(samples, seconds),
     )
 
 
-def _events(
-    ledger: Ledger, profile: Profile, traffic: Traffic | None
-) -> list[tuple[str, str, dict[str, float]]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Counted:
+    """One kind of event of a part, per inference."""
+
+    event: str
+    count: float
+    each: npt.NDArray[np.float64] | None = None
+    """(N,): in every sample; None if it is not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    name: str
+    kind: str
+    counts: tuple[_Counted, ...]
+
+
+def _parts(ledger: Ledger, profile: Profile, traffic: Traffic | None) -> list[_Part]:
     """Events of every part, per inference."""
-    parts: list[tuple[str, str, dict[str, float]]] = []
     if profile.prices == "dense":
-        for label, c in ledger.connections.items():
-            parts.append((label, "connection", {"mac": float(c.dense_macs)}))
-        for name, p in ledger.populations.items():
-            parts.append((name, "population", {"activation": float(p.neurons)}))
-        return parts
-    for label, c in ledger.connections.items():
-        operations = {
-            "synaptic_operation": int(c.synaptic_operations.sum()),
-            "graded_operation": int(c.macs.sum()),
-        }
-        parts.append((label, "connection", _means(operations, ledger.samples)))
-    for name, p in ledger.populations.items():
-        updates, active = int(p.updates.sum()), int(p.updates_with_input.sum())
-        counts = {
-            "neuron_update_active": active,
-            "neuron_update_inactive": updates - active,
-            "neuron_access": updates,
-            "spike": int(p.spikes_positive.sum() + p.spikes_negative.sum()),
-        }
-        parts.append((name, "population", _means(counts, ledger.samples)))
-    if traffic is not None:
-        check_samples(traffic.samples)
-        total = traffic.total
-        moved = {
-            "message": int(total.messages.sum()),
-            "hop_x": int(total.hops_x.sum()),
-            "hop_y": int(total.hops_y.sum()),
-        }
-        parts.append((MESH, "routing", _means(moved, traffic.samples)))
-    return parts
+        macs = {label: ("mac", c.dense_macs) for label, c in ledger.connections.items()}
+        neurons = {name: ("activation", p.neurons) for name, p in ledger.populations.items()}
+        return [
+            _Part(name=name, kind=kind, counts=(_always(event, count, ledger.samples),))
+            for kind, group in (("connection", macs), ("population", neurons))
+            for name, (event, count) in group.items()
+        ]
+    parts = [_connection_part(ledger, label) for label in ledger.connections]
+    parts += [_population_part(ledger, name) for name in ledger.populations]
+    return parts if traffic is None else [*parts, _mesh_part(traffic)]
 
 
-def _means(counts: Mapping[str, int], samples: int) -> dict[str, float]:
-    return {event: count / samples for event, count in counts.items()}
+def _mesh_part(traffic: Traffic) -> _Part:
+    check_samples(traffic.samples)
+    total = traffic.total
+    moved = {
+        "message": total.messages,
+        "input_message": traffic.input.messages,
+        "hop_x": total.hops_x,
+        "hop_y": total.hops_y,
+    }
+    counts = tuple(
+        _Counted(event=e, count=int(n.sum()) / traffic.samples) for e, n in moved.items()
+    )
+    return _Part(name=MESH, kind="routing", counts=counts)
+
+
+def _always(event: str, count: float, samples: int) -> _Counted:
+    """What every sample does alike."""
+    return _Counted(event=event, count=float(count), each=np.full(samples, float(count)))
+
+
+def _connection_part(ledger: Ledger, label: str) -> _Part:
+    counts, samples = ledger.connections[label], ledger.per_sample
+    ternary = graded = None
+    if samples is not None:
+        ternary = samples.synaptic_operations[label].sum(axis=1).astype(np.float64)
+        graded = samples.macs[label].sum(axis=1).astype(np.float64)
+    operations = int(counts.synaptic_operations.sum()) / ledger.samples
+    products = int(counts.macs.sum()) / ledger.samples
+    return _Part(
+        name=label,
+        kind="connection",
+        counts=(
+            _Counted(event="synaptic_operation", count=operations, each=ternary),
+            _Counted(event="graded_operation", count=products, each=graded),
+        ),
+    )
+
+
+def _population_part(ledger: Ledger, name: str) -> _Part:
+    counts, samples = ledger.populations[name], ledger.samples
+    updates, active = int(counts.updates.sum()), int(counts.updates_with_input.sum())
+    spikes = int(counts.spikes_positive.sum() + counts.spikes_negative.sum())
+    with_input = without = fired = None
+    if ledger.per_sample is not None:
+        with_input = ledger.per_sample.updates_with_input[name].sum(axis=1).astype(np.float64)
+        without = updates / samples - with_input
+        fired = ledger.per_sample.spikes[name].sum(axis=1).astype(np.float64)
+    idle = (updates - active) / samples
+    return _Part(
+        name=name,
+        kind="population",
+        counts=(
+            _Counted(event="neuron_update_active", count=active / samples, each=with_input),
+            _Counted(event="neuron_update_inactive", count=idle, each=without),
+            _always("neuron_access", updates / samples, samples),
+            _Counted(event="spike", count=spikes / samples, each=fired),
+        ),
+    )
 
 
 def _totals(ledger: Ledger) -> dict[str, float]:
@@ -480,31 +638,35 @@ def _totals(ledger: Ledger) -> dict[str, float]:
 
 
 def _item(
-    part: str,
-    kind: str,
-    event: str,
-    count: float,
+    part: _Part,
+    counted: _Counted,
     prices: Mapping[str, Coefficient],
     profile: Profile,
+    kinds: Mapping[str, SynapseKind],
 ) -> Item:
-    price = prices.get(event)
+    event, count = counted.event, counted.count
+    price, variant = prices.get(event), ""
+    if event == "synaptic_operation" and part.name in kinds:
+        variant = kinds[part.name]
+        price = profile.synapses[kinds[part.name]]
     if price is None:
         held = event in profile.included
         default = profile.unpriced.get(event, "The profile has no price for it.")
         return Item(
-            part=part,
-            kind=kind,
+            part=part.name,
+            kind=part.kind,
             category=CATEGORIES[event],
             event=event,
             count=count,
             joules=None,
             source=profile.included.get(event, default),
             status="included" if held else "unpriced",
+            each=counted.each,
         )
     low, high = price.interval
     return Item(
-        part=part,
-        kind=kind,
+        part=part.name,
+        kind=part.kind,
         category=CATEGORIES[event],
         event=event,
         count=count,
@@ -515,7 +677,32 @@ def _item(
         source=f"{price.citation}. {price.note}" if price.note else price.citation,
         basis=price.basis or ("assumed" if price.confidence == "assumed" else profile.basis),
         confidence=price.confidence,
+        variant=variant,
+        each=counted.each,
     )
+
+
+def _standard_error(each: npt.NDArray[np.float64]) -> float | None:
+    """Of the mean of samples; a single one has none."""
+    return float(each.std(ddof=1) / np.sqrt(len(each))) if len(each) > 1 else None
+
+
+def _count_error(items: Sequence[Item]) -> float | None:
+    known = [item.each for item in items if item.each is not None]
+    return _standard_error(np.sum(known, axis=0)) if len(known) == len(items) else None
+
+
+def _energy_error(items: Iterable[Item]) -> float | None:
+    """Of the total, from what each sample costs; None where a priced count is not known."""
+    priced = [item for item in items if item.joules is not None and item.count]
+    each = [
+        item.each * item.picojoules * 1e-12
+        for item in priced
+        if item.each is not None and item.picojoules is not None
+    ]
+    if not each or len(each) < len(priced):
+        return None
+    return _standard_error(np.sum(each, axis=0))
 
 
 def _term(items: list[Item]) -> Term:
@@ -525,7 +712,9 @@ def _term(items: list[Item]) -> Term:
     if first.joules is None:
         return Term(
             event=first.event,
+            variant=first.variant,
             count=count,
+            count_error=_count_error(items),
             picojoules=None,
             joules=None,
             low_joules=None,
@@ -540,7 +729,9 @@ def _term(items: list[Item]) -> Term:
     price = prices.pop() if len(prices) == 1 else joules / count * 1e12 if count else None
     return Term(
         event=first.event,
+        variant=first.variant,
         count=count,
+        count_error=_count_error(items),
         picojoules=price,
         joules=joules,
         low_joules=sum(item.low for item in items),
@@ -576,22 +767,22 @@ def _layers(items: Iterable[Item]) -> tuple[LayerEnergy, ...]:
 
 
 def _signs(ledger: Ledger, profile: Profile, prices: Mapping[str, Coefficient]) -> Signs:
-    updates = 0.0
-    for p in ledger.populations.values():
-        if p.spikes_negative.any():
-            every, active = int(p.updates.sum()), int(p.updates_with_input.sum())
-            for event, count in (
-                ("neuron_update_active", active),
-                ("neuron_update_inactive", every - active),
-                ("neuron_access", every),
-            ):
-                updates += count * prices[event].picojoules if event in prices else 0.0
+    more = most = 0.0
+    for name, p in ledger.populations.items():
+        if not p.spikes_negative.any():
+            continue
+        for counted in _population_part(ledger, name).counts:
+            if counted.event != "spike" and counted.event in prices:
+                price = prices[counted.event]
+                more += counted.count * price.picojoules * 1e-12
+                most += counted.count * price.interval[1] * 1e-12
     doubled = profile.signed_spikes.policy == "dual_channel" and profile.scope == "per_term"
     return Signs(
         policy=profile.signed_spikes.policy,
         note=profile.signed_spikes.note,
         negative_spikes=negative_spikes(ledger),
-        second_neuron_joules=updates * 1e-12 / ledger.samples if doubled else None,
+        second_neuron_joules=more if doubled else None,
+        second_neuron_high_joules=most if doubled else None,
     )
 
 

@@ -388,6 +388,5 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def hardware_sha256(hardware: BaseModel) -> str:
-    """Hash of all prices, sizes and sources of a profile or memory model."""
-    plain = json.dumps(hardware.model_dump(mode="json"), sort_keys=True)
-    return hashlib.sha256(plain.encode()).hexdigest()
+    """Hash of everything that a profile or memory model says."""
+    return hashlib.sha256(hardware.model_dump_json().encode()).hexdigest()

@@ -9,14 +9,14 @@ hops are not, because where it enters the mesh is not known.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from trispike.errors import InvalidDataError
-from trispike.network import IntegerNetwork
+from trispike.network import Connection, Identity, IntegerNetwork, fan_out
 from trispike.targets.loihi.demand import Demand, Link, demand
 from trispike.targets.loihi.placement import Placement
 
@@ -61,6 +61,14 @@ class Traffic:
     """The same of the network's input."""
     by_core: Counts
     """(cores,): messages that leave or reach each core, in the order of the placement."""
+    operations: Mapping[str, npt.NDArray[np.float64]]
+    """By label, (T, cores): synapses with a weight other than 0 that spikes meet on each core.
+    Whole numbers, but where pooling windows overlap: there the exact number of the connection is
+    divided among cores as the windows are."""
+    neurons: Counts
+    """(cores,): neurons of populations, those of the readout left out."""
+    chips: int
+    """That the placement takes."""
 
 
 class _Class(NamedTuple):
@@ -119,7 +127,45 @@ def count_traffic(
         total=totals[False],
         input=totals[True],
         by_core=by_core,
+        operations={
+            label: _operations(network, connection, placement, spikes)
+            for label, connection in network.labelled()
+        },
+        neurons=sum(
+            (
+                np.bincount(placement.core_of[name].reshape(-1), minlength=len(by_core))
+                for name in network.populations
+            ),
+            np.zeros(len(by_core), np.int64),
+        ),
+        chips=placement.chips,
     )
+
+
+def _operations(
+    network: IntegerNetwork,
+    connection: Connection,
+    placement: Placement,
+    spikes: Mapping[str, npt.NDArray[Any]],
+) -> npt.NDArray[np.float64]:
+    """(T, cores): the operations of one connection, by the core of the target neuron."""
+    shape, steps = network.source_shape(connection), network.steps
+    operator = connection.operator
+    arrived = np.zeros((steps, *shape), np.int64)
+    for source in connection.sources:
+        counts = np.asarray(spikes[source])
+        arrived[connection.delay :] += counts[: max(0, steps - connection.delay)]
+    field = "scale" if isinstance(operator, Identity) else "weight"
+    exists = replace(operator, **{field: (operator.weight != 0).astype(np.int8)})
+    pooled = connection.pool.apply(arrived) if connection.pool else arrived
+    met = np.asarray(exists.apply(pooled)).reshape(steps, -1)
+    cores = placement.core_of[connection.target].reshape(-1)
+    found = np.zeros((steps, len(placement.cores)))
+    for t in range(steps):
+        found[t] = np.bincount(cores, weights=met[t], minlength=len(placement.cores))
+    exact = (arrived * fan_out(connection, shape)).reshape(steps, -1).sum(axis=1)
+    # Windows that overlap meet a target more than once over one synapse.
+    return found * (exact / np.maximum(1, met.sum(axis=1)))[:, None]
 
 
 def _empty(steps: int) -> Flow:
