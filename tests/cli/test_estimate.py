@@ -43,8 +43,6 @@ def test_the_numbers_and_their_sources(run, files):
     assert text in outcome.out
     for why in (*priced.unpriced.values(), *priced.profile.caveats):
         assert why in outcome.out
-    for twin in priced.twins:
-        assert f"  {twin.profile}: " in outcome.out
     assert "accuracy on data.npz: " in outcome.out
 
 
@@ -64,18 +62,19 @@ def test_the_json_object(hardware, run, files):
     assert facts["network_sha256"] == storage.digest(trispike.load(files.integer_network))
 
 
-def test_a_spiking_network_that_loses_is_told(run, files):
-    """Twelve digits at a high rate: more operations than the dense network has."""
-    facts = run(*command(files, "--json")).json
-    lines = run(*command(files)).out
-    for twin in facts["twins"]:
-        verdict = "wins" if twin["dense_over_spiking"] > 1 else "loses"
-        (line,) = [line for line in lines.splitlines() if f"  {twin['profile']}: " in line]
-        assert f"the spiking network {verdict} by " in line
-        price = twin["break_even_picojoules"]
-        assert (price is None) == (verdict == "loses")
-        told = "" if price is None else f", and loses if one costs more than {price:.3g} pJ"
-        assert line.endswith(told or "x")
+def test_the_dense_network_on_the_same_core(run, files):
+    """With its band and the verdict at the middle and both ends; for memory models only."""
+    options = ("--hardware", "cmos45-memory")
+    twins = run(*command(files, *options, "--json")).json["twins"]
+    lines = run(*command(files, *options)).out
+    assert [twin["id"] for twin in twins] == ["dense", "dense-weights-held", "dense-sums-held"]
+    for twin in twins:
+        low, joule, high = (joules(twin[f"twin_{end}joules"]) for end in ("low_", "", "high_"))
+        told = f"{twin['name']}: {joule} ({low} to {high}), {twin['dense_macs']:,} MAC: "
+        assert told + twin["verdict"] in lines
+        assert all(assumption in lines for assumption in twin["assumptions"])
+    assert run(*command(files, "--json")).json["twins"] == []
+    assert "on the same core" not in run(*command(files)).out
 
 
 def test_assumptions_are_priced_and_told(run, files):
@@ -158,10 +157,12 @@ def test_a_network_that_does_nothing(run, files, tmp_path):
     quiet = ("estimate", tmp_path / "silent.safetensors", "--data", tmp_path / "x.npy")
     facts = run(*quiet, "--json").json
     assert facts["synaptic_operations"] == 0
-    assert {twin["dense_over_spiking"] for twin in facts["twins"]} == {None}
+    assert {twin["spiking_joules"] for twin in facts["ann_twins"]} == {0}
     neurons = sum(p.size for p in network.populations.values())
     assert facts["energy_per_inference_joules"] == pytest.approx(neurons * 4 * 52e-12)
-    assert "the spiking network did nothing that has a price" in run(*quiet).out
+    assert (
+        "the spiking network wins: it costs nothing by its weights' arithmetic" in run(*quiet).out
+    )
     free = run(*quiet, "--hardware", "cmos45-fp32")
     assert free.code == 0
     assert "0 pJ per inference" in free.out
@@ -202,7 +203,7 @@ def test_a_memory_model(run, files, placement):
     assert "input_queue" not in facts["unpriced"]
     assert "static_power" in facts["unpriced"]
     out = run(*command(files, *options)).out
-    for part in ("weight fetch", "neuron state", "event queue", "KiB", "memory and neurons"):
+    for part in ("weight fetch", "neuron state", "event queue", "KiB", "its neurons included"):
         assert part in out
     placed = run(*command(files, *options, "--placement", placement, "--json")).json
     sizes = [

@@ -25,7 +25,6 @@ from trispike.cli.console import (
     percent,
     print_json,
     print_note,
-    progress_bar,
     table,
 )
 from trispike.cli.data import SamplesOption, load_for
@@ -39,39 +38,38 @@ from trispike.cli.ledger import (
     check_ledger_out,
     check_source,
     print_statistics,
-    read_ledger,
+    read_ledgers,
     spreads,
     statistics_facts,
     write_ledger,
     written_facts,
 )
+from trispike.cli.placed import load_placed, shown_traffic
+from trispike.cli.prices import (
+    RELU_SPARSITY,
+    LatencyOption,
+    PlacementOption,
+    ReluSparsityOption,
+    assumption,
+)
 from trispike.cli.simulate import EngineOption, run_engine
-from trispike.errors import InvalidSettingError, UnsupportedError
-from trispike.network import IntegerNetwork, Network, digest, load
-from trispike.runtime.activity import spike_counts
+from trispike.network import Network, digest, load
 from trispike.runtime.data import Data
-from trispike.runtime.derived_counts import input_events
 from trispike.runtime.energy import (
     COUNTED,
     Estimate,
-    MemoryModel,
-    Profile,
+    MemoryTwin,
     Term,
-    Twin,
     check_latency,
-    estimate_energy,
-    estimate_memory,
     hardware_names,
     load_hardware,
-    prices_of,
 )
-from trispike.runtime.energy.twins import RELU_SPARSITY, ann_kinds
+from trispike.runtime.energy.twins import ann_kinds
 from trispike.runtime.engine import Result
 from trispike.runtime.engines import build_engine, default_engine
+from trispike.runtime.input_counts import input_counts
 from trispike.runtime.ledger_file import StoredLedger
-from trispike.targets.loihi.files import load_placement
-from trispike.targets.loihi.placement import Placement
-from trispike.targets.loihi.traffic import Traffic, count_traffic
+from trispike.runtime.pricing import check_hardware, events_per_inference, price_run
 
 
 @command
@@ -100,23 +98,8 @@ def estimate(
             "Events: " + ", ".join(COUNTED) + ".",
         ),
     ] = None,
-    placement: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            exists=True,
-            dir_okay=False,
-            help="Count messages and hops on this placement, as trispike check wrote it; a memory "
-            "model takes the sizes of its memories from it.",
-        ),
-    ] = None,
-    latency: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SECONDS",
-            help="How long an inference takes on the hardware, for its static power.",
-        ),
-    ] = None,
+    placement: PlacementOption = None,
+    latency: LatencyOption = None,
     anytime: Annotated[
         bool,
         typer.Option("--anytime", help="Accuracy and energy after each time step, and the knee."),
@@ -129,10 +112,7 @@ def estimate(
         Path | None,
         typer.Option(metavar="FILE", help="With --anytime: draw the curve."),
     ] = None,
-    relu_sparsity: Annotated[
-        float,
-        typer.Option(metavar="SHARE", help="Share of zeros that the sparse ANN twin skips, 0..1."),
-    ] = RELU_SPARSITY,
+    relu_sparsity: ReluSparsityOption = RELU_SPARSITY,
     conventions: Annotated[
         bool,
         typer.Option("--conventions", help="The same run as NeuroBench, syops and others count."),
@@ -148,43 +128,46 @@ def estimate(
         samples=samples,
         placement=placement,
         anytime=anytime,
-        conventions=conventions,
         ledger_out=ledger_out,
     )
     check_ledger_out(ledger_out, network, Path(data) if data else None, placement)
     prices = load_hardware(hardware)
-    assumptions = dict(_assumption(text) for text in assume or [])
-    _check(prices, assumptions, placed=placement is not None, anytime=anytime)
+    assumptions = dict(assumption(text) for text in assume or [])
+    check_hardware(prices, assumptions, placed=placement is not None, stepwise=anytime)
     check_latency(latency)
     loaded = load(network)
     ann_kinds(loaded.steps, relu_sparsity)  # fails before the long part, if it does
-    placed = None if placement is None else _placed(placement, loaded)
+    placed = None if placement is None else load_placed(placement, loaded)
     name = engine or default_engine()
     stored = None
-    if ledger is not None:
-        stored, given = read_ledger(loaded, ledger)
+    if ledger:
+        stored, given = read_ledgers(loaded, ledger)
     else:
         given = load_for(loaded, data or "", samples)
     check_classes(per_class, given)
     check_anytime(anytime, loaded, given, max_steps, plot)
     one_by_one = spread or per_class or ledger_out is not None
     result = stored or run_engine(name, loaded, given, per_sample=one_by_one)
-    traffic = None if placed is None else _traffic(name, loaded, placed, given)
-    if isinstance(prices, MemoryModel):
-        priced = estimate_memory(
-            loaded,
-            result.ledger,
-            prices,
-            placement=placed,
-            traffic=traffic,
-            input_events=_input_events(loaded, given, stored),
-            latency_seconds=latency,
-        )
-    else:
-        priced = estimate_energy(
-            result.ledger, prices, assumptions, traffic=traffic, latency_seconds=latency
-        )
-    beside = compare(result.ledger, loaded, given if conventions else None, relu_sparsity)
+    traffic = None
+    if placed is not None:
+        traffic = shown_traffic(build_engine(name, loaded), placed, given)
+    priced = price_run(
+        loaded,
+        result.ledger,
+        prices,
+        assumptions=assumptions,
+        input_events=stored.events_per_inference
+        if stored is not None
+        else events_per_inference(loaded, given.x),
+        placement=placed,
+        traffic=traffic,
+        latency_seconds=latency,
+    )
+    counted = None
+    if conventions:
+        counted = input_counts(loaded, given.x) if stored is None else stored.inputs
+    shown = given.x if stored is None else None
+    beside = compare(result.ledger, loaded, counted, relu_sparsity, inputs=shown)
     curve = None
     if anytime and isinstance(result, Result):
         curve = anytime_of(
@@ -214,55 +197,6 @@ def estimate(
             out.print(f"wrote {plot}", soft_wrap=True)
         if written is not None:
             out.print(f"wrote {ledger_out}", soft_wrap=True)
-
-
-def _check(
-    prices: Profile | MemoryModel, assumptions: dict[str, float], *, placed: bool, anytime: bool
-) -> None:
-    """Refuse what does not go together, before the long part."""
-    if isinstance(prices, Profile):
-        prices_of(prices, assumptions, placed=placed)
-    elif assumptions:
-        raise InvalidSettingError(
-            "--assume",
-            got=f"with {prices.id}, a memory model",
-            expected="a profile of events",
-            fix="Copy the model's file, change its numbers, and give it as --hardware.",
-        )
-    if anytime and (prices.prices == "dense" or placed):
-        raise InvalidSettingError(
-            "--anytime",
-            got="a placement" if placed else f"{prices.id}, which prices the dense network",
-            expected="prices of the spiking network, without a placement",
-            fix="Choose another --hardware, such as loihi1, or leave --anytime out.",
-        )
-
-
-def _placed(path: Path, network: Network) -> Placement:
-    if not isinstance(network, IntegerNetwork):
-        raise UnsupportedError(
-            "--placement",
-            got="a float network",
-            expected="the integer network that was placed",
-            fix="Quantize it: trispike quantize.",
-        )
-    return load_placement(path, network)
-
-
-def _traffic(engine: str, network: Network, placed: Placement, given: Data) -> Traffic:
-    """Messages and hops, from a second run that records which neuron fires."""
-    assert isinstance(network, IntegerNetwork)
-    with progress_bar("counting messages", len(given.x)) as progress:
-        counts = spike_counts(build_engine(engine, network), given.x, progress=progress)
-    return count_traffic(network, placed, counts, len(given.x))
-
-
-def _input_events(network: Network, given: Data, stored: StoredLedger | None) -> float | None:
-    """Input elements other than 0, over all steps, per inference."""
-    if not len(given.x):
-        return None
-    total = input_events(network, given.x) if stored is None else stored.input_events
-    return total / len(given.x)
 
 
 def estimate_facts(
@@ -307,11 +241,25 @@ def print_estimate(priced: Estimate) -> None:
     _print_signs(priced)
     for caveat in profile.caveats:
         print_note(f"note: {caveat}")
-    modelled = isinstance(profile, MemoryModel)
-    what = "memory and neurons included" if modelled else "arithmetic of the weights alone"
-    out.print(f"Beside the dense network of the same topology, {what}:")
-    for twin in priced.twins:
-        print_note(_twin(twin))
+    _print_twins(priced.twins)
+
+
+def _print_twins(twins: tuple[MemoryTwin, ...]) -> None:
+    if not twins:
+        return
+    out.print("Beside the dense network on the same core, its neurons included:")
+    for twin in twins:
+        low, high = joules(twin.twin_low_joules), joules(twin.twin_high_joules)
+        print_note(
+            f"{twin.name}: {joules(twin.twin_joules)} ({low} to {high}), {twin.dense_macs:,} MAC: "
+            f"{twin.verdict}"
+        )
+        for text in twin.assumptions:
+            print_note(f"  assumed: {text}")
+    print_note(
+        "Lower ends: words packed without gaps, sums in registers; upper ends: an access for each "
+        "single value; on both sides."
+    )
 
 
 def _print_layers(priced: Estimate) -> None:
@@ -391,34 +339,5 @@ def _print_signs(priced: Estimate) -> None:
     print_note(text)
 
 
-def _twin(twin: Twin) -> str:
-    spiking, dense = joules(twin.spiking_joules), joules(twin.dense_joules)
-    words = f"{twin.profile}: {spiking} spiking, {dense} dense ({twin.dense_macs:,} MAC)"
-    if twin.ratio is None:
-        return f"{words}: the spiking network did nothing that has a price"
-    wins = twin.ratio > 1
-    factor = twin.ratio if wins else 1 / twin.ratio
-    words += f": the spiking network {'wins' if wins else 'loses'} by {factor:.2f}x"
-    if twin.break_even_picojoules is not None:
-        words += (
-            f" without its {twin.neuron_updates:,.0f} neuron updates, and loses if one costs more "
-            f"than {twin.break_even_picojoules:.3g} pJ"
-        )
-    return words
-
-
 def _words(event: str) -> str:
     return event.replace("_", " ")
-
-
-def _assumption(text: str) -> tuple[str, float]:
-    event, _, price = text.partition("=")
-    try:
-        return event.strip(), float(price)
-    except ValueError:
-        raise InvalidSettingError(
-            "--assume",
-            got=repr(text),
-            expected="EVENT=PICOJOULES",
-            fix="For example graded_operation=23.6.",
-        ) from None

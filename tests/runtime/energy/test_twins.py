@@ -120,6 +120,17 @@ def test_the_twins_by_hand(ledger):
     assert low.twin_joules == pytest.approx((products + 10 * 0.1) * 1e-12)
 
 
+def test_the_price_of_an_update_at_which_the_lead_is_gone(ledger):
+    fp32, int8, *_ = ann_twins(ledger, network())
+    # Two neurons over two steps; 10 products.
+    assert (int8.dense_macs, int8.neuron_updates) == (10, 4)
+    assert int8.break_even_picojoules == pytest.approx((10 * 0.3 - 1.4) / 4)
+    assert fp32.break_even_picojoules == pytest.approx((46 - 16.4) / 4)
+    assert replace(int8, twin_joules=int8.spiking_joules).break_even_picojoules is None
+    assert replace(int8, neuron_updates=0.0).break_even_picojoules is None
+    assert int8.to_dict()["break_even_picojoules"] == int8.break_even_picojoules
+
+
 def test_the_break_even_rates_by_hand(ledger):
     fp32, int8, *_ = ann_twins(ledger, network())
     first, last = int8.layers
@@ -133,12 +144,13 @@ def test_the_break_even_rates_by_hand(ledger):
 def test_verdicts_are_words(ledger):
     _, int8, *_ = ann_twins(ledger, network())
     assert int8.verdict == (
-        "the spiking network wins by 2.14x by its weights' arithmetic, and loses by 1.60x with "
-        "that of the neurons on both sides"
+        "the spiking network wins by 2.14x by its weights' arithmetic (as long as a neuron update "
+        "costs less than 0.4 pJ), and loses by 1.60x with that of the neurons on both sides"
     )
     more = replace(ledger.connections["a->readout"], synaptic_operations=np.array([6, 60]))
     busy = replace(ledger, connections={**ledger.connections, "a->readout": more})
     _, int8, *_ = ann_twins(busy, network())
+    assert int8.break_even_picojoules is None
     assert "the spiking network loses by 2.4" in int8.verdict
     assert int8.verdict.endswith("; layers that lose by their weights: readout")
     free = replace(int8, spiking_joules=0.0, twin_with_neurons_joules=0.0)

@@ -16,6 +16,7 @@ from trispike.runtime.energy.memory import (
     memory_model_names,
 )
 from trispike.runtime.energy.memory_estimate import estimate_memory
+from trispike.runtime.energy.memory_twins import MemoryTwin
 from trispike.runtime.energy.profile import (
     COUNTED,
     EVENTS,
@@ -24,7 +25,6 @@ from trispike.runtime.energy.profile import (
     load_profile,
     profile_names,
 )
-from trispike.runtime.energy.twins import Twin
 
 __all__ = [
     "COUNTED",
@@ -33,10 +33,10 @@ __all__ = [
     "Estimate",
     "LayerEnergy",
     "MemoryModel",
+    "MemoryTwin",
     "Profile",
     "Signs",
     "Term",
-    "Twin",
     "check_latency",
     "estimate_energy",
     "estimate_memory",

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from collections.abc import Iterator, Sequence
 
-from trispike.errors import InvalidDataError, UnsupportedError
-from trispike.network import FixedPointNeuron, Network, Population, digest
-from trispike.network.fixed_point import DECAY_BITS
-from trispike.runtime.derived_counts import FLOAT_BITS, UpdateWork, update_work
+from trispike.errors import InvalidDataError, InvalidSettingError
+from trispike.network import Network
+from trispike.runtime.derived_counts import UpdateWork, check_ledger, update_work
 from trispike.runtime.energy.estimate import (
     Estimate,
     Item,
@@ -22,108 +19,15 @@ from trispike.runtime.energy.estimate import (
     static_item,
 )
 from trispike.runtime.energy.memory import MemoryModel
+from trispike.runtime.energy.memory_sizes import Band, Memory, Sizes, parameter_widths, sizes_of
+from trispike.runtime.energy.memory_twins import memory_twins
 from trispike.runtime.energy.profile import Coefficient
-from trispike.runtime.energy.twins import Twin
 from trispike.runtime.ledger import Ledger, PopulationCounts
 from trispike.targets.loihi.placement import Placement
 from trispike.targets.loihi.traffic import Traffic
 
-ACTIVATION_BITS = 8
-"""Width of an activation of the dense network."""
-
 SIZED = ("weight_word", "state_word")
 """Events whose memory is told as that of the part."""
-
-Band: TypeAlias = tuple[float, float, float]
-"""Lower end, value, upper end."""
-
-
-def parameter_bits(population: Population) -> tuple[int, ...]:
-    """Widths of the parameters that differ from neuron to neuron; others are in registers."""
-    neuron = population.neuron
-    integer = isinstance(neuron, FixedPointNeuron)
-    bits = neuron.state_bits if isinstance(neuron, FixedPointNeuron) else FLOAT_BITS
-    factors = ("a_pos", "a_neg", "b_pos", "b_neg", "k")
-    width = dict.fromkeys(factors, DECAY_BITS + 1 if integer else bits)
-    return tuple(
-        width.get(name, bits)
-        for name, values in neuron.array_fields().items()
-        if name != "v_init" and values.size == population.size > 1
-    )
-
-
-class _Memory(NamedTuple):
-    """A memory, or the mean one over cores."""
-
-    bytes: float
-    access: Band
-    """pJ of one word."""
-
-
-class _Share(NamedTuple):
-    """A part of a population, and the bits that lie on its core."""
-
-    part: float
-    """Of the population's neurons, 0..1."""
-    synapse_bits: int
-    """Of all tiles on the core."""
-    neurons: int
-    """Of all tiles on the core."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Core:
-    """Sizes of memories, and the prices of accesses to them."""
-
-    network: Network
-    model: MemoryModel
-    shares: Mapping[str, Sequence[_Share]] | None
-    """By population, from a placement."""
-    channels: int
-    """Copies of a weight: two where each sign has a channel."""
-
-    @property
-    def word(self) -> int:
-        return self.model.word_bits.value
-
-    def weight_bits(self, bits: int) -> int:
-        return bits if self.network.kind == "integer" else FLOAT_BITS
-
-    def weights(self, target: str, weights: int, bits: int) -> _Memory:
-        """An access to the weights of one connection."""
-        if self.shares is None:
-            return self._access([(1.0, self.channels * weights * bits)])
-        return self._access([(s.part, s.synapse_bits) for s in self.shares[target]])
-
-    def neurons(self, name: str, bits: int) -> _Memory:
-        """An access to a memory that holds so many bits for every neuron of a population."""
-        if self.shares is None:
-            size = math.prod(self.network.shape_of(name))
-            return self._access([(1.0, size * bits)])
-        return self._access([(s.part, s.neurons * bits) for s in self.shares[name]])
-
-    def queue(self, source: str) -> _Memory:
-        """An access to a queue that holds all that a source can emit in one step."""
-        return self._access(
-            [(1.0, math.prod(self.network.shape_of(source)) * self.entry_bits(source))]
-        )
-
-    def entry_bits(self, source: str) -> int:
-        """Width of an event: an address, and a sign or a payload."""
-        size = math.prod(self.network.shape_of(source))
-        payload = self.model.payload_bits.value if source == self.network.input.name else 1
-        return max(1, math.ceil(math.log2(size))) + payload
-
-    def packed(self, values: float, bits: int) -> float:
-        """Words that hold so many values, as many whole ones to a word as fit."""
-        each = self.word // bits
-        return values / each if each else values * math.ceil(bits / self.word)
-
-    def _access(self, sizes: list[tuple[float, int]]) -> _Memory:
-        bands = [(part, self.model.access(bits / 8)) for part, bits in sizes]
-        low, price, high = (sum(part * band[n] for part, band in bands) for n in range(3))
-        mean = sum(part * bits / 8 for part, bits in sizes)
-        return _Memory(mean, (low, price, high))
 
 
 def estimate_memory(
@@ -157,13 +61,9 @@ def estimate_memory(
     """
     check_samples(ledger.samples)
     check_latency(latency_seconds)
-    _check_ledger(network, ledger)
-    core = _Core(
-        network=network,
-        model=model,
-        shares=None if placement is None else _shares_of(network, placement),
-        channels=2 if model.signed_spikes.policy == "dual_channel" else 1,
-    )
+    check_ledger(ledger, network)
+    _check_events(network, ledger, placement, traffic, input_events)
+    core = sizes_of(network, model, placement, spread=traffic is not None)
     items = [
         *_connection_items(core, ledger),
         *_queue_items(core, ledger, traffic, input_events),
@@ -172,11 +72,14 @@ def estimate_memory(
     unpriced = dict(model.unpriced)
     if traffic is None and input_events is None:
         unpriced["input_queue"] = "How many events the input delivers is not given."
+    if placement is not None and traffic is None:
+        unpriced["queue_copies"] = (
+            "On how many cores an event is queued is known with traffic only."
+        )
     if model.static_power is None:
         unpriced.setdefault("static_power", "The model gives none.")
     else:
-        power = model.static_power
-        static = static_item(power.watts, power.citation, power.confidence, latency_seconds)
+        static = static_item(model.static_power, latency_seconds)
         if static.joules is None:
             unpriced["static_power"] = static.source
         else:
@@ -188,48 +91,46 @@ def estimate_memory(
         unpriced=unpriced,
         signs=_signs(core, ledger, items),
         assumptions={},
-        twins=(_twin(core, ledger, items),),
+        twins=memory_twins(core, ledger, _spiking(items), with_input="input_queue" not in unpriced),
     )
 
 
-def _check_ledger(network: Network, ledger: Ledger) -> None:
-    sizes = {name: p.size for name, p in network.populations.items()}
-    counted = {name: p.neurons for name, p in ledger.populations.items()}
-    if counted != sizes or list(ledger.connections) != list(network.labels):
+def _check_events(
+    network: Network,
+    ledger: Ledger,
+    placement: Placement | None,
+    traffic: Traffic | None,
+    input_events: float | None,
+) -> None:
+    most = ledger.steps * math.prod(network.input.shape)
+    if input_events is not None and not 0 <= input_events <= most:
         raise InvalidDataError(
-            "ledger",
-            got="counts of other populations or connections",
+            "input events",
+            got=f"{input_events} per inference",
+            expected=f"0 to {most:,}, one per element and step",
+            fix="Give the mean number of input elements other than 0, over all steps.",
+        )
+    if traffic is None:
+        return
+    if placement is None:
+        raise InvalidSettingError(
+            "traffic",
+            got="no placement",
+            expected="the placement that messages were counted on",
+            fix="Give it, too.",
+        )
+    check_samples(traffic.samples)
+    if list(traffic.connections) != list(network.labels):
+        raise InvalidDataError(
+            "traffic",
+            got="messages of other connections",
             expected="those of the network",
-            fix="Price a ledger with the network that it was counted on.",
+            fix="Count the messages of this network.",
         )
-
-
-def _shares_of(network: Network, placement: Placement) -> dict[str, list[_Share]]:
-    if placement.network_sha256 != digest(network):
-        raise InvalidDataError(
-            "placement",
-            got=f"one of network {placement.network_sha256[:12]}",
-            expected=f"one of network {digest(network)[:12]}",
-            fix="Place this network: trispike check NET -o.",
-        )
-    if placement.misfits:
-        raise UnsupportedError(
-            "placement",
-            got="neurons that fit on no core",
-            expected="a core for every neuron",
-            fix="See trispike check, which lists what would help.",
-        )
-    shares: dict[str, list[_Share]] = {name: [] for name in placement.grids}
-    for core in placement.cores:
-        neurons = [math.prod(s.size for s in (t.channels, t.rows, t.columns)) for t in core.tiles]
-        for tile, size in zip(core.tiles, neurons, strict=True):
-            part = size / math.prod(placement.grids[tile.population])
-            shares[tile.population].append(_Share(part, core.use.synapse_bits, sum(neurons)))
-    return shares
 
 
 def _operation(
-    core: _Core,
+    core: Sizes,
     price: Coefficient,
     count: float,
     *,
@@ -256,7 +157,7 @@ def _operation(
 
 
 def _words(
-    core: _Core, words: Band, memory: _Memory, *, part: str, kind: str, category: str, event: str
+    core: Sizes, words: Band, memory: Memory, *, part: str, kind: str, category: str, event: str
 ) -> Item:
     """Accesses to a memory; the ends of the band differ in number and in price."""
     low, joules, high = (n * pj * 1e-12 for n, pj in zip(words, memory.access, strict=True))
@@ -279,17 +180,17 @@ def _words(
     )
 
 
-def _connection_items(core: _Core, ledger: Ledger) -> Iterator[Item]:
+def _connection_items(core: Sizes, ledger: Ledger) -> Iterator[Item]:
     """Arithmetic, weights and accumulators of every connection."""
     model = core.model
     arithmetic = getattr(model.arithmetic, core.network.kind)
-    sums = model.accumulator_bits.value
+    sums = core.sums
     for label, connection in core.network.labelled():
         counts = ledger.connections[label]
         ternary = int(counts.synaptic_operations.sum()) / ledger.samples
         graded = int(counts.macs.sum()) / ledger.samples
         zeros = int(counts.zero_weight_operations.sum()) / ledger.samples
-        done, bits = ternary + graded, core.weight_bits(connection.bits)
+        done, bits = ternary + graded, core.weight_bits(connection)
         where = {"part": label, "kind": "connection"}
         arith = {**where, "category": "synapse_arithmetic"}
         yield _operation(core, arithmetic.accumulate, done, event="synapse_addition", **arith)
@@ -303,18 +204,18 @@ def _connection_items(core: _Core, ledger: Ledger) -> Iterator[Item]:
         packed = core.packed(fetched, bits)
         yield _words(
             core, (packed, packed, fetched),
-            core.weights(connection.target, connection.operator.weight.size, bits),
+            core.weights(connection),
             event="weight_word", category="weight_fetch", **where,
         )  # fmt: skip
         yield _words(
             core, (0.0, 2 * core.packed(done, sums), 2 * done),
-            core.neurons(connection.target, sums),
+            core.accumulators(connection.target),
             event="accumulator_word", category="accumulators", **where,
         )  # fmt: skip
 
 
 def _queue_items(
-    core: _Core, ledger: Ledger, traffic: Traffic | None, input_events: float | None
+    core: Sizes, ledger: Ledger, traffic: Traffic | None, input_events: float | None
 ) -> Iterator[Item]:
     """Every event is written to a queue and read from it, for each connection that it goes over."""
     network = core.network
@@ -328,17 +229,17 @@ def _queue_items(
             else:
                 p = ledger.populations[source]
                 events = int(p.spikes_positive.sum() + p.spikes_negative.sum()) / ledger.samples
-            packed = 2 * core.packed(events, core.entry_bits(source))
+            packed = 2 * core.packed(events, core.entries[source])
             yield _words(
-                core, (packed, 2 * events, 2 * events), core.queue(source), part=label,
+                core, (packed, 2 * events, 2 * events), core.queue(label, source), part=label,
                 kind="connection", category="event_queue", event="queue_word",
             )  # fmt: skip
 
 
-def _population_items(core: _Core, ledger: Ledger, name: str) -> Iterator[Item]:
+def _population_items(core: Sizes, ledger: Ledger, name: str) -> Iterator[Item]:
     """States and arithmetic of every neuron at every step, those without input apart."""
     counts, population = ledger.populations[name], core.network.populations[name]
-    work, parameters = update_work(population), parameter_bits(population)
+    work, parameters = update_work(population), tuple(parameter_widths(population).values())
     active = int(counts.updates_with_input.sum()) / ledger.samples
     idle = int(counts.updates.sum()) / ledger.samples - active
     spikes = _spikes(counts) / ledger.samples
@@ -350,7 +251,7 @@ def _population_items(core: _Core, ledger: Ledger, name: str) -> Iterator[Item]:
 
 
 def _update_items(
-    core: _Core,
+    core: Sizes,
     name: str,
     work: UpdateWork,
     parameters: tuple[int, ...],
@@ -369,18 +270,18 @@ def _update_items(
     ):
         yield _operation(core, price, count, category=categories[0], event=prefix + event, **where)
     kept, given = sum(work.state_bits), sum(parameters)
-    for bits, values, times, event in (
-        (kept, len(work.state_bits), 2, "state_word"),
-        (given, len(parameters), 1, "parameter_word"),
+    for bits, values, times, event, widths in (
+        (kept, len(work.state_bits), 2, "state_word", core.states),
+        (given, len(parameters), 1, "parameter_word", core.parameters),
     ):
         moved = times * updates
         words = moved * bits / core.word, moved * math.ceil(bits / core.word), moved * values
-        price = core.neurons(name, max(1, bits))
+        price = core.neurons(name, widths)
         yield _words(core, words, price, category=categories[1], event=prefix + event, **where)
     # The sum of the inputs is read and cleared, whatever it is.
-    sums = core.model.accumulator_bits.value
+    sums = core.sums
     yield _words(
-        core, (0.0, 2 * core.packed(updates, sums), 2 * updates), core.neurons(name, sums),
+        core, (0.0, 2 * core.packed(updates, sums), 2 * updates), core.accumulators(name),
         category=categories[1], event=prefix + "input_word", **where,
     )  # fmt: skip
 
@@ -389,7 +290,7 @@ def _spikes(counts: PopulationCounts) -> int:
     return int(counts.spikes_positive.sum() + counts.spikes_negative.sum())
 
 
-def _signs(core: _Core, ledger: Ledger, items: Sequence[Item]) -> Signs:
+def _signs(core: Sizes, ledger: Ledger, items: Sequence[Item]) -> Signs:
     policy = core.model.signed_spikes
     doubled = None
     if policy.policy == "dual_channel":
@@ -403,33 +304,8 @@ def _signs(core: _Core, ledger: Ledger, items: Sequence[Item]) -> Signs:
     )
 
 
-def _twin(core: _Core, ledger: Ledger, items: Sequence[Item]) -> Twin:
-    """The dense network on the same core: all inputs, once, weights of equal width.
-
-    It fetches a weight and adds to an accumulator for every product, as the spiking network does
-    for every event; its activations are written once and read by each connection.
-    """
-    network, model = core.network, core.model
-    arithmetic, sums = getattr(model.arithmetic, network.kind), model.accumulator_bits.value
-    product = arithmetic.accumulate.picojoules + arithmetic.weight_multiply.picojoules
-    width = ACTIVATION_BITS if network.kind == "integer" else FLOAT_BITS
-    total, macs = 0.0, 0
-    for label, connection in network.labelled():
-        count = ledger.connections[label].dense_macs
-        bits, size = core.weight_bits(connection.bits), connection.operator.weight.size
-        macs += count
-        total += count * (product + model.address.picojoules)
-        total += core.packed(count, bits) * core.weights(connection.target, size, bits).access[1]
-        total += 2 * core.packed(count, sums) * core.neurons(connection.target, sums).access[1]
-        for source in connection.sources:
-            elements = math.prod(network.shape_of(source))
-            price = model.access(elements * width / 8)[1]
-            total += 2 * core.packed(elements, width) * price
-    spiking = sum(item.joules or 0.0 for item in items if item.kind != "static")
-    return Twin(
-        profile=model.id,
-        spiking_joules=spiking,
-        dense_joules=total * 1e-12,
-        dense_macs=macs,
-        neuron_updates=0.0,
-    )
+def _spiking(items: Sequence[Item]) -> Band:
+    """All of the spiking network but static power, in J: lower end, value, upper end."""
+    moving = [item for item in items if item.kind != "static" and item.joules is not None]
+    low, high = (sum(getattr(item, end) for item in moving) for end in ("low", "high"))
+    return low, sum(item.joules or 0.0 for item in moving), high

@@ -6,7 +6,6 @@ side. Costs are exact fractions until they are reported.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -17,52 +16,7 @@ from trispike.errors import InvalidSettingError
 from trispike.network import Network, Population
 from trispike.runtime.derived_counts import update_work
 from trispike.runtime.energy.conventions import check_run
-from trispike.runtime.energy.profile import Profile
 from trispike.runtime.ledger import Ledger
-
-TWIN_PROFILES = ("cmos45-fp32", "cmos45-int8")
-"""Bases on which the spiking network and its dense twin are compared."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Twin:
-    """The spiking network and the dense network of equal topology, priced alike."""
-
-    profile: str
-    spiking_joules: float
-    """Per inference."""
-    dense_joules: float
-    """Per inference."""
-    dense_macs: int
-    """Multiply-accumulates per inference of the dense network."""
-    neuron_updates: float
-    """Neuron updates per inference of the spiking network; its joules do not hold them."""
-
-    @property
-    def break_even_picojoules(self) -> float | None:
-        """Price of a neuron update beyond which the spiking network loses; None: it does anyway."""
-        lead = self.dense_joules - self.spiking_joules
-        return lead / self.neuron_updates * 1e12 if lead > 0 and self.neuron_updates else None
-
-    @property
-    def ratio(self) -> float | None:
-        """Dense over spiking; below 1 the spiking network loses; None if that did nothing."""
-        return self.dense_joules / self.spiking_joules if self.spiking_joules else None
-
-
-def priced_twin(profile: Profile, totals: Mapping[str, float], ledger: Ledger) -> Twin:
-    """Both networks under one basis; totals are events per inference, by event."""
-    prices = profile.coefficients
-    macs = sum(c.dense_macs for c in ledger.connections.values())
-    spiking = sum(n * prices[e].picojoules for e, n in totals.items() if e in prices)
-    return Twin(
-        profile=profile.id,
-        spiking_joules=spiking * 1e-12,
-        dense_joules=macs * prices["mac"].picojoules * 1e-12,
-        dense_macs=macs,
-        neuron_updates=totals["neuron_update_active"] + totals["neuron_update_inactive"],
-    )
-
 
 PICOJOULES = 10**12
 
@@ -250,14 +204,31 @@ class AnnTwin:
     twin_joules: float
     spiking_with_neurons_joules: float
     twin_with_neurons_joules: float
+    dense_macs: int
+    """Multiply-accumulates of the dense network of equal topology, zeros included."""
+    neuron_updates: float
+    """Of the spiking network."""
     assumptions: tuple[str, ...]
+
+    @property
+    def break_even_picojoules(self) -> float | None:
+        """Price of a neuron update beyond which the lead of the weights' arithmetic is gone.
+
+        None: there is no lead, or no update.
+        """
+        lead = self.twin_joules - self.spiking_joules
+        return lead / self.neuron_updates * 1e12 if lead > 0 and self.neuron_updates else None
 
     @property
     def verdict(self) -> str:
         """Who wins, by how much, where not, in words."""
-        first = _verdict(self.spiking_joules, self.twin_joules)
-        second = _verdict(self.spiking_with_neurons_joules, self.twin_with_neurons_joules)
+        first = factor_words(self.spiking_joules, self.twin_joules)
+        second = factor_words(self.spiking_with_neurons_joules, self.twin_with_neurons_joules)
         words = f"the spiking network {first} by its weights' arithmetic"
+        if self.break_even_picojoules is not None:
+            words += (
+                f" (as long as a neuron update costs less than {self.break_even_picojoules:.3g} pJ)"
+            )
         words += f", and {second} with that of the neurons on both sides"
         lost = [x.layer for x in self.layers if x.spiking_joules > x.twin_joules]
         if lost and len(lost) < len(self.layers):
@@ -267,6 +238,7 @@ class AnnTwin:
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
         plain = asdict(self) | {"verdict": self.verdict, "assumptions": list(self.assumptions)}
+        plain["break_even_picojoules"] = self.break_even_picojoules
         return plain | {"layers": [asdict(layer) for layer in self.layers]}
 
 
@@ -418,6 +390,8 @@ def _ann_twin(kind: AnnKind, layers: tuple[LayerWork, ...]) -> AnnTwin:
         twin_joules=twin,
         spiking_with_neurons_joules=spiking_neurons,
         twin_with_neurons_joules=twin_neurons,
+        dense_macs=sum(part.macs for layer in layers for part in layer.products),
+        neuron_updates=sum(layer.updates for layer in layers) / layers[0].samples,
         assumptions=kind.assumptions,
     )
 
@@ -443,7 +417,8 @@ def _number(value: Fraction | None) -> float | None:
     return None if value is None else float(value)
 
 
-def _verdict(spiking: float, twin: float) -> str:
+def factor_words(spiking: float, twin: float) -> str:
+    """What the spiking network does beside a twin: "wins by 1.20x"."""
     if spiking == twin:
         return "draws"
     if not spiking or not twin:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -97,7 +97,7 @@ def energy_matrix(
         part = first_steps(ledger, last)
         if isinstance(hardware, MemoryModel):
             events = float(input_events[last - 1])
-            priced = estimate_memory(network, part, hardware, input_events=events)
+            priced = estimate_memory(_ended(network, last), part, hardware, input_events=events)
         else:
             priced = estimate_energy(part, hardware)
         for layer in priced.layers:
@@ -109,6 +109,12 @@ def energy_matrix(
         columns=_columns(ledger.steps),
         values=np.maximum(0.0, np.diff(until, axis=1)),
     )
+
+
+def _ended(network: Network, steps: int) -> Network:
+    """The network over its first steps, whatever its readout makes of them."""
+    readout = replace(network.readout, weights=network.readout.weights[:steps])
+    return replace(network, steps=steps, readout=readout)
 
 
 def _columns(steps: int) -> tuple[str, ...]:

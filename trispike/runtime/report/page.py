@@ -12,7 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from trispike.network.files import whole_file
-from trispike.runtime.energy import Coefficient, Estimate, MemoryModel, Profile
+from trispike.runtime.energy import Coefficient, Estimate, MemoryModel, MemoryTwin, Profile
 from trispike.runtime.report import charts, words
 from trispike.runtime.report.content import Report
 from trispike.targets.loihi.picture import draw_placement
@@ -114,6 +114,7 @@ def render_report(report: Report) -> str:
             matrices={matrix.id: matrix for matrix in report.matrices},
             energies={(part.name, part.kind): part.joules for part in report.headline.layers},
             contests=contests(report),
+            shown_twins=[*report.twins, *(t for e in report.estimates for t in e.twins)],
             curve=curve,
             curve_charts=drawn,
             histogram=histogram,
@@ -145,18 +146,25 @@ def contests(report: Report) -> tuple[Contest, ...]:
                 twin=twin.twin_with_neurons_joules,
             ),
         ]
-    for estimate in report.estimates:
-        found += [
-            Contest(
-                other="dense, on the same core",
-                basis=f"memory and neurons included ({twin.profile})",
-                spiking=twin.spiking_joules,
-                twin=twin.dense_joules,
-            )
-            for twin in estimate.twins
-            if isinstance(estimate.profile, MemoryModel)
-        ]
+    found += [x for e in report.estimates for twin in e.twins for x in _with_memory(twin)]
     return tuple(found)
+
+
+def _with_memory(twin: MemoryTwin) -> list[Contest]:
+    """At the middle and both ends of the bands."""
+    return [
+        Contest(
+            other=twin.name,
+            basis=f"memory and neurons included ({twin.profile}){where}",
+            spiking=spiking,
+            twin=other,
+        )
+        for where, spiking, other in (
+            ("", twin.spiking_joules, twin.twin_joules),
+            (", lower ends of both bands", twin.spiking_low_joules, twin.twin_low_joules),
+            (", upper ends of both bands", twin.spiking_high_joules, twin.twin_high_joules),
+        )
+    ]
 
 
 def _environment() -> jinja2.Environment:
