@@ -13,11 +13,11 @@ from trispike.cli.console import joules
 from trispike.network import SumPool
 from trispike.runtime.energy.conventions import (
     conventions,
-    input_counts,
     neurobench_before_folding,
     sees_other_inputs,
 )
 from trispike.runtime.energy.twins import ann_twins
+from trispike.runtime.input_counts import input_counts
 
 
 def command(files: Files, *more: object) -> tuple[object, ...]:

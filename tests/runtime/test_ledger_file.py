@@ -2,7 +2,9 @@
 
 import json
 import re
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,11 +19,13 @@ from trispike.errors import FileFormatError, InvalidDataError, InvalidSettingErr
 from trispike.network import Network, digest, save
 from trispike.runtime import ReferenceEngine
 from trispike.runtime.derived_counts import input_events
+from trispike.runtime.input_counts import input_counts
 from trispike.runtime.ledger_file import (
     FORMAT,
     StoredLedger,
     data_digest,
     load_ledger,
+    load_ledgers,
     save_ledger,
     stored_ledger,
 )
@@ -49,10 +53,15 @@ def test_round_trip(case, per_sample, tmp_path):
     inputs = sample_inputs(network, 5)
     assert found.network_sha256 == digest(network)
     assert found.network_kind == network.kind
-    assert (found.data, found.data_sha256) == ("some data", data_digest(inputs))
+    assert (found.data, found.data_sha256) == ("some data", (data_digest(inputs),))
     assert found.engine == "reference"
     assert found.versions == stored.versions
     assert set(found.versions) == {"trispike", "reference"}
+    counted = input_counts(network, inputs)
+    for field in fields(counted):
+        np.testing.assert_array_equal(
+            getattr(found.inputs, field.name), getattr(counted, field.name)
+        )
     assert found.input_events == input_events(network, inputs)
     found.check_network(network)
 
@@ -77,6 +86,93 @@ def test_merged_ledgers_can_be_stored(tmp_path):
     save_ledger(stored, tmp_path / "run.safetensors")
     found = load_ledger(tmp_path / "run.safetensors")
     assert found.ledger.differences(whole.ledger) == []
+
+
+def shards(network: Network, tmp_path: Path, cuts: Sequence[int] = (2, 3)) -> list[Path]:
+    """Six samples, stored in parts."""
+    inputs = sample_inputs(network, 6)
+    classes = np.arange(6) % network.readout.classes
+    paths = []
+    for n, part in enumerate(np.split(np.arange(6), cuts)):
+        result = ReferenceEngine(network).run(inputs[part], classes[part], per_sample=True)
+        paths.append(tmp_path / f"{n}.safetensors")
+        save_ledger(stored_ledger(result, network, inputs[part], f"part {n}"), paths[-1])
+    return paths
+
+
+@pytest.mark.parametrize("case", ["vectors", "recurrent", "frames_encoding", "delays"])
+def test_stored_shards_are_the_whole(case, tmp_path):
+    network = {**CASES, **floats.CASES}[case]()
+    whole = made(network, 6)
+    found = load_ledgers(shards(network, tmp_path))
+    assert found.ledger.differences(whole.ledger) == []
+    for field in fields(whole.inputs):
+        np.testing.assert_allclose(  # sums of floats, in another order
+            getattr(found.inputs, field.name), getattr(whole.inputs, field.name), rtol=1e-12
+        )
+    np.testing.assert_array_equal(found.predictions, whole.predictions)
+    np.testing.assert_array_equal(found.labels, whole.labels)
+    assert (found.accuracy, found.input_events) == (whole.accuracy, whole.input_events)
+    assert (found.data, found.engine) == ("part 0, part 1, part 2", "reference")
+    inputs = sample_inputs(network, 6)
+    assert found.data_sha256 == tuple(map(data_digest, np.split(inputs, (2, 3))))
+    save_ledger(found, tmp_path / "whole.safetensors")
+    again = load_ledger(tmp_path / "whole.safetensors")
+    assert again.data_sha256 == found.data_sha256
+    assert again.ledger.differences(whole.ledger) == []
+    again.check_network(network)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"network_sha256": "0" * 64}, f"got one of network {'0' * 64}"),
+        ({}, "got some data, which is counted already; expected other samples"),
+        ({"versions": {"trispike": "0.0.1"}}, "got counts by trispike 0.0.1; expected trispike"),
+        ({"labels": None}, "got labels in one of the two only"),
+    ],
+)
+def test_what_does_not_belong_together_is_not_merged(change, text):
+    stored = made(vectors())
+    other = replace(stored, **({"data_sha256": ("1" * 64,)} if change else {}), **change)
+    for one, two in ((stored, other), (other, stored)):
+        if "versions" in change or "network_sha256" in change:
+            text = text.split(";")[0] if one is stored else ""
+        with pytest.raises(InvalidDataError, match=f"ledger to be merged: {text}"):
+            one.merged(two)
+
+
+def test_shards_of_several_engines_name_them_all():
+    stored = made(vectors())
+    other = replace(
+        stored, engine="mine", versions={**stored.versions, "mine": "1"}, data_sha256=("1" * 64,)
+    )
+    both = stored.merged(other)
+    assert (both.engine, both.data) == ("reference, mine", "some data")
+    assert both.versions == {**stored.versions, "mine": "1"}
+    assert stored.merged(replace(other, labels=stored.labels)).accuracy == stored.accuracy
+
+
+def test_counts_that_this_network_cannot_have(tmp_path):
+    network = recurrent()
+    stored = made(network, per_sample=False)
+    label = next(iter(stored.ledger.connections))
+    counts = stored.ledger.connections[label]
+    for change, text in [
+        ({"dense_operations": counts.dense_operations * 1000}, "dense operations in a step"),
+        (
+            {"zero_weight_operations": counts.zero_weight_operations + 10**9},
+            "zero-weight operations in a step; expected at most",
+        ),
+        ({"synapses": counts.synapses + 1}, "got counts of another network"),
+    ]:
+        changed = {**stored.ledger.connections, label: replace(counts, **change)}
+        claimed = replace(stored, ledger=replace(stored.ledger, connections=changed))
+        with pytest.raises(InvalidDataError, match=text):
+            claimed.check_network(network)
+    more = replace(stored.inputs, graded=stored.inputs.graded + 10**6)
+    with pytest.raises(InvalidDataError, match="elements that are not zero in a step"):
+        replace(stored, inputs=more).check_network(network)
 
 
 def test_another_network_is_refused():
@@ -181,6 +277,21 @@ FIRST = "populations/first/spikes_positive"
         (_counts("samples/macs/input->first", lambda a: a[::-1] * -1), "do not add up"),
         (_counts("labels", lambda a: a[1:]), r"array 'labels': got int64 of shape \(4,\)"),
         (lambda header, arrays: arrays.update(more=arrays["labels"]), "unknown ones: more"),
+        (_entry("data_sha256", []), "data_sha256: List should have at least 1 item"),
+        (_entry("data_sha256", ["abc"]), "data_sha256.0: String should match pattern"),
+        (_less("input/graded"), "array 'input/graded': got none"),
+        (_counts("input/graded", lambda a: a - 10**6), "input/graded: got -"),
+        (_counts("input/magnitude", lambda a: a * np.nan), "input/magnitude: got nan; expected"),
+        (_counts("input/magnitude", lambda a: a.astype(int)), "'input/magnitude': got int64"),
+        (_counts("populations/first/updates_with_input", lambda a: a + 999), "updates with input"),
+        (
+            _counts("populations/first/spikes_negative", lambda a: a + np.int64(2**63 - 999)),
+            "populations/first: got more spikes than updates",
+        ),
+        (
+            _counts("connections/input->first/synaptic_operations", lambda a: a + 10**6),
+            "connections/input->first: got more operations than if every source element",
+        ),
     ],
 )
 def test_damaged_content(change, text, tmp_path):

@@ -19,14 +19,13 @@ from trispike.cli.console import (
     out,
     print_json,
     print_note,
-    progress_bar,
     table,
 )
 from trispike.cli.data import DATA_SOURCES, load_for
+from trispike.cli.placed import shown_traffic
 from trispike.errors import InvalidSettingError
-from trispike.network import IntegerNetwork, Network, digest, load
+from trispike.network import IntegerNetwork, digest, load
 from trispike.network.files import whole_file
-from trispike.runtime.activity import spike_counts
 from trispike.runtime.engines import build_engine, default_engine
 from trispike.targets.loihi.check import WAYS_OUT, Finding, check_network
 from trispike.targets.loihi.demand import LIMIT_FIELDS, Resources, demand, fans
@@ -43,7 +42,7 @@ from trispike.targets.loihi.hardware import (
 from trispike.targets.loihi.picture import draw_placement
 from trispike.targets.loihi.placement import Placement, try_to_place
 from trispike.targets.loihi.tiles import Strategy
-from trispike.targets.loihi.traffic import Flow, Traffic, count_traffic
+from trispike.targets.loihi.traffic import Flow, Traffic
 from trispike.targets.loihi.whatif import board_fits, what_ifs
 
 TRAFFIC_SAMPLES = 16
@@ -114,7 +113,10 @@ def check(
     assert isinstance(loaded, IntegerNetwork)
     placement = try_to_place(loaded, chip, board=chosen, strategy=wanted)
     findings = check_network(loaded, chip, placement)
-    flows = None if data is None else _traffic(loaded, placement, data, samples)
+    flows = None
+    if data is not None:
+        engine = build_engine(default_engine(), loaded)
+        flows = shown_traffic(engine, placement, load_for(loaded, data, samples))
     if output is not None:
         save_placement(placement, output)
     if cores is not None:
@@ -173,15 +175,6 @@ def _board(name: str, chip: Chip) -> Board:
             fix="Choose another board, or another --target.",
         )
     return board
-
-
-def _traffic(network: Network, placement: Placement, data: str, samples: int) -> Traffic | None:
-    given = load_for(network, data, samples)
-    assert isinstance(network, IntegerNetwork)
-    with progress_bar("counting spikes", len(given.x)) as progress:
-        engine = build_engine(default_engine(), network)
-        counts = spike_counts(engine, given.x, progress=progress)
-    return count_traffic(network, placement, counts, len(given.x))
 
 
 def check_facts(

@@ -6,15 +6,15 @@ from typing import Any, NamedTuple
 
 from trispike.cli.console import joules, out, print_note, table
 from trispike.network import Network
-from trispike.runtime.data import Data
 from trispike.runtime.energy.conventions import (
     Convention,
     conventions,
-    input_counts,
     neurobench_before_folding,
     sees_other_inputs,
 )
 from trispike.runtime.energy.twins import RELU_SPARSITY, AnnTwin, ann_twins
+from trispike.runtime.engine import Array
+from trispike.runtime.input_counts import InputCounts
 from trispike.runtime.ledger import Ledger
 
 SHOWN = 16
@@ -37,22 +37,29 @@ class Comparison(NamedTuple):
 
 
 def compare(
-    ledger: Ledger, network: Network, given: Data | None = None, sparsity: float = RELU_SPARSITY
+    ledger: Ledger,
+    network: Network,
+    counted: InputCounts | None = None,
+    sparsity: float = RELU_SPARSITY,
+    *,
+    inputs: Array | None = None,
 ) -> Comparison:
     """Compare a run.
 
     Args:
         ledger: Of the run.
         network: That ran.
-        given: Data that it ran on, for the conventions of others; None: leave these out.
+        counted: Of the data that it ran on, for the conventions of others; None: leave these out.
         sparsity: Share of zeros among the activations of the sparse twin.
+        inputs: The data, if they are there: where NeuroBench would see other inputs, some of them
+            are run once more.
     """
     twins = ann_twins(ledger, network, sparsity)
-    if given is None:
+    if counted is None:
         return Comparison(twins)
-    found = conventions(ledger, network, input_counts(network, given.x))
-    if sees_other_inputs(network):
-        before = neurobench_before_folding(network, given.x[:SHOWN])
+    found = conventions(ledger, network, counted)
+    if inputs is not None and sees_other_inputs(network):
+        before = neurobench_before_folding(network, inputs[:SHOWN])
         found = (*found[:2], before, *found[2:])
     return Comparison(twins, found)
 

@@ -50,7 +50,7 @@ from trispike.cli.prices import (
     LatencyOption,
     PlacementOption,
     ReluSparsityOption,
-    assumption,
+    parsed_assumption,
 )
 from trispike.cli.simulate import EngineOption, run_engine
 from trispike.network import Network, digest, load
@@ -132,7 +132,7 @@ def estimate(
     )
     check_ledger_out(ledger_out, network, Path(data) if data else None, placement)
     prices = load_hardware(hardware)
-    assumptions = dict(assumption(text) for text in assume or [])
+    assumptions = dict(parsed_assumption(text) for text in assume or [])
     check_hardware(prices, assumptions, placed=placement is not None, stepwise=anytime)
     check_latency(latency)
     loaded = load(network)

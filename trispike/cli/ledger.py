@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
@@ -18,7 +18,7 @@ from trispike.runtime.engine import Result
 from trispike.runtime.ledger_file import (
     StoredLedger,
     check_suffix,
-    load_ledger,
+    load_ledgers,
     save_ledger,
     stored_ledger,
 )
@@ -33,13 +33,14 @@ LedgerOutOption: TypeAlias = Annotated[
     ),
 ]
 LedgerOption: TypeAlias = Annotated[
-    Path | None,
+    list[Path] | None,
     typer.Option(
         "--ledger",
         metavar="FILE",
         exists=True,
         dir_okay=False,
-        help="Instead of --data: price these counts, as --ledger-out wrote them, without a run.",
+        help="Instead of --data: price these counts, as --ledger-out wrote them, without a run. "
+        "Repeated: the shards of one data set, as one.",
     ),
 ]
 DataUnlessLedgerOption: TypeAlias = Annotated[
@@ -74,7 +75,7 @@ def check_ledger_out(path: Path | None, *sources: Path | None) -> None:
             checked_output(path, source)
 
 
-def check_source(data: str | None, ledger: Path | None, **others: object) -> None:
+def check_source(data: str | None, ledger: Sequence[Path] | None, **others: object) -> None:
     """Refuse to run and not to run.
 
     Args:
@@ -85,7 +86,7 @@ def check_source(data: str | None, ledger: Path | None, **others: object) -> Non
     Raises:
         InvalidSettingError: Not one of the two, or an option beside --ledger that needs data.
     """
-    if (data is None) == (ledger is None):
+    if (data is None) == (not ledger):
         raise InvalidSettingError(
             "--data" if data is None else "--ledger",
             got="neither --data nor --ledger" if data is None else "--data beside it",
@@ -93,7 +94,7 @@ def check_source(data: str | None, ledger: Path | None, **others: object) -> Non
             fix="Give --data DATA to run the network, or --ledger FILE for counts of an earlier "
             "run.",
         )
-    for name, value in others.items() if ledger is not None else ():
+    for name, value in others.items() if ledger else ():
         if value:
             option = "--" + name.replace("_", "-")
             raise InvalidSettingError(
@@ -104,14 +105,14 @@ def check_source(data: str | None, ledger: Path | None, **others: object) -> Non
             )
 
 
-def read_ledger(network: Network, path: Path) -> tuple[StoredLedger, Data]:
-    """A stored ledger of this network, and the data that it is of: their name and labels only.
+def read_ledgers(network: Network, paths: Sequence[Path]) -> tuple[StoredLedger, Data]:
+    """Stored ledgers of this network as one, and the data that it is of: name and labels only.
 
     Raises:
         FileFormatError: No ledger.
-        InvalidDataError: A ledger of another network.
+        InvalidDataError: A ledger of another network, or shards that do not make a whole.
     """
-    stored = load_ledger(path)
+    stored = load_ledgers(paths)
     stored.check_network(network)
     return stored, Data(np.zeros((stored.ledger.samples, 0)), stored.labels, stored.data)
 

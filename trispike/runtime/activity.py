@@ -7,8 +7,11 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from trispike.network import Network
+from trispike.errors import UnsupportedError
+from trispike.network import IntegerNetwork, Network
 from trispike.runtime.engine import Engine, Progress
+from trispike.targets.loihi.placement import Placement
+from trispike.targets.loihi.traffic import Traffic, count_traffic
 
 Counts: TypeAlias = npt.NDArray[np.int64]
 
@@ -48,3 +51,32 @@ def spike_counts(
         if progress:
             progress(len(part))
     return counts
+
+
+def traffic_of(
+    engine: Engine,
+    placement: Placement,
+    inputs: npt.NDArray[Any],
+    progress: Progress | None = None,
+) -> Traffic:
+    """Run data, and count messages and hops on a placement.
+
+    Args:
+        engine: What runs the network.
+        placement: Of the network.
+        inputs: Raw data.
+        progress: Called as samples finish.
+
+    Raises:
+        UnsupportedError: A float network.
+    """
+    network = engine.network
+    if not isinstance(network, IntegerNetwork):
+        raise UnsupportedError(
+            "placement",
+            got="a float network",
+            expected="the integer network that was placed",
+            fix="Quantize it.",
+        )
+    counts = spike_counts(engine, inputs, progress)
+    return count_traffic(network, placement, counts, len(inputs))

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from trispike.errors import InvalidDataError
 from trispike.network import FixedPointNeuron, Network, Neuron, Population
 from trispike.network.fixed_point import DECAY_ONE, never, state_limit
+from trispike.runtime.geometry import geometries
 from trispike.runtime.ledger import ConnectionCounts, Ledger, PopulationCounts
 from trispike.targets.loihi.traffic import Traffic
 
@@ -281,12 +282,24 @@ def check_ledger(ledger: Ledger, network: Network) -> None:
     """Refuse a ledger that cannot be of this network.
 
     Raises:
-        InvalidDataError: Other steps, populations or connections.
+        InvalidDataError: Other steps, populations, connections or synapses.
     """
-    mine = (network.steps, tuple(network.populations), network.labels)
-    theirs = (ledger.steps, tuple(ledger.populations), tuple(ledger.connections))
-    sizes = [population.size for population in network.populations.values()]
-    if mine != theirs or sizes != [counts.neurons for counts in ledger.populations.values()]:
+    mine = (
+        network.steps,
+        [(name, population.size) for name, population in network.populations.items()],
+        list(network.labels),
+    )
+    theirs = (
+        ledger.steps,
+        [(name, counts.neurons) for name, counts in ledger.populations.items()],
+        list(ledger.connections),
+    )
+    if mine != theirs or any(
+        (counts.synapses, counts.dense_macs) != (geometry.fan_out.sum(), geometry.dense_macs)
+        for counts, geometry in zip(
+            ledger.connections.values(), geometries(network).values(), strict=True
+        )
+    ):
         raise InvalidDataError(
             "ledger",
             got="counts of another network",

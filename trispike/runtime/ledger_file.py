@@ -1,9 +1,10 @@
 """A ledger in a file, to be priced again without another run.
 
 The file is safetensors: counts over time as ``populations/NAME/FIELD`` and
-``connections/LABEL/FIELD``, counts per sample as ``samples/FIELD/NAME``, ``predictions`` and
-``labels``. The metadata entry ``trispike-ledger`` is a JSON header with what does not change over
-time, and of which network, data and engine the counts are. Nothing in a file is ever executed.
+``connections/LABEL/FIELD``, of the input as ``input/FIELD``, counts per sample as
+``samples/FIELD/NAME``, ``predictions`` and ``labels``. The metadata entry ``trispike-ledger`` is a
+JSON header with what does not change over time, and of which network, data and engine the counts
+are. Nothing in a file is ever executed.
 """
 
 from __future__ import annotations
@@ -11,24 +12,28 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import math
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import reduce
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import safe_open
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors.numpy import save_file
 
-from trispike.errors import FileFormatError, InvalidDataError, InvalidSettingError
+from trispike.errors import InvalidDataError, InvalidSettingError
 from trispike.network import Network, digest
 from trispike.network.files import whole_file
-from trispike.runtime.derived_counts import check_ledger, input_events
+from trispike.network.headers import FileKind
+from trispike.runtime.derived_counts import check_ledger
 from trispike.runtime.engine import Result
 from trispike.runtime.engines import ENGINES, engine_version
+from trispike.runtime.geometry import geometries
+from trispike.runtime.input_counts import InputCounts, input_counts
 from trispike.runtime.ledger import ConnectionCounts, Ledger, PopulationCounts
 from trispike.runtime.sample_counts import SampleCounts
 
@@ -37,10 +42,27 @@ Array: TypeAlias = npt.NDArray[Any]
 FORMAT: Final = "trispike-ledger"
 VERSION = 1
 SUFFIX = ".safetensors"
+KIND = FileKind(
+    name="ledger",
+    format=FORMAT,
+    version=VERSION,
+    fix="Write one with trispike simulate NET --data DATA --ledger-out FILE.",
+)
 
 _GROUPS: dict[str, type] = {"populations": PopulationCounts, "connections": ConnectionCounts}
 _SCALARS = {"populations": ("neurons",), "connections": ("synapses", "dense_macs")}
+_SAMPLED = {
+    "spikes": "populations",
+    "updates_with_input": "populations",
+    "synaptic_operations": "connections",
+    "macs": "connections",
+    "zero_weight_operations": "connections",
+}
+"""What is counted per sample, and of which parts."""
+
 _SHA256 = "^[0-9a-f]{64}$"
+_INPUT_INTEGERS = ("positive", "negative", "graded")
+"""Fields of :class:`InputCounts`, but for the magnitude."""
 
 
 class _Schema(BaseModel):
@@ -53,12 +75,11 @@ class _Header(_Schema):
     network_sha256: str = Field(pattern=_SHA256)
     network_kind: Literal["integer", "float"]
     data: str
-    data_sha256: str = Field(pattern=_SHA256)
+    data_sha256: list[Annotated[str, Field(pattern=_SHA256)]] = Field(min_length=1)
     engine: str
     versions: dict[str, str]
     samples: int = Field(ge=0)
     steps: int = Field(ge=1)
-    input_events: int = Field(ge=0)
     axes: str
     populations: dict[str, dict[str, int]]
     connections: dict[str, dict[str, int]]
@@ -78,21 +99,22 @@ class StoredLedger:
     network_kind: Literal["integer", "float"]
     data: str
     """Where the samples come from."""
-    data_sha256: str
-    """Of the raw data."""
+    data_sha256: tuple[str, ...]
+    """Of the raw data: of each shard, in order."""
     engine: str
-    """Name of the engine."""
+    """Name of the engine; of shards from several engines, all names."""
     versions: Mapping[str, str]
     """Of trispike and of what the engine computes with."""
-    input_events: int
-    """Input elements other than 0 that were delivered, over all samples and steps."""
+    inputs: InputCounts
+    """Elements of the input."""
     predictions: npt.NDArray[np.int64]
     """(N,)"""
     labels: npt.NDArray[np.int64] | None = None
     """(N,), if known."""
 
     def __post_init__(self) -> None:
-        _check_ledger(self.ledger)
+        _check_inputs(self.inputs)
+        _check_ledger(self.ledger, self.inputs)
         for what, values in (("predictions", self.predictions), ("labels", self.labels)):
             if values is None:
                 continue
@@ -101,11 +123,46 @@ class StoredLedger:
                 raise _unfit(what, got, f"int64 of shape ({self.ledger.samples},)")
 
     @property
+    def input_events(self) -> int:
+        """Input elements other than 0 that were delivered, over all samples and steps."""
+        return int(self.inputs.events.sum())
+
+    @property
+    def events_per_inference(self) -> float | None:
+        """The same per inference; None without samples."""
+        return self.input_events / self.ledger.samples if self.ledger.samples else None
+
+    @property
     def accuracy(self) -> float | None:
         """Fraction of samples whose prediction equals the label; None without labels."""
         if self.labels is None or not len(self.labels):
             return None
         return float((self.predictions == self.labels).mean())
+
+    def merged(self, other: StoredLedger) -> StoredLedger:
+        """The ledger of both sets of samples, in this order.
+
+        Counts per sample are kept if both have them.
+
+        Raises:
+            InvalidDataError: Another network or version, the same data again, or labels in one of
+                the two only.
+        """
+        _check_mergeable(self, other)
+        labels = None
+        if self.labels is not None and other.labels is not None:
+            labels = np.concatenate([self.labels, other.labels])
+        return replace(
+            self,
+            ledger=self.ledger.merged(other.ledger),
+            data=_joined(self.data, other.data),
+            data_sha256=self.data_sha256 + other.data_sha256,
+            engine=_joined(self.engine, other.engine),
+            versions={**self.versions, **other.versions},
+            inputs=self.inputs.merged(other.inputs),
+            predictions=np.concatenate([self.predictions, other.predictions]),
+            labels=labels,
+        )
 
     def check_network(self, network: Network) -> None:
         """Refuse a network that the ledger is not of.
@@ -121,6 +178,7 @@ class StoredLedger:
                 fix="Give the network that the ledger was made with, or run this one on data.",
             )
         check_ledger(self.ledger, network)
+        _check_counts(self.ledger, self.inputs, network)
 
 
 def stored_ledger(
@@ -143,10 +201,10 @@ def stored_ledger(
         network_sha256=digest(network),
         network_kind="integer" if network.kind == "integer" else "float",
         data=data,
-        data_sha256=data_digest(inputs),
+        data_sha256=(data_digest(inputs),),
         engine=engine,
         versions=versions,
-        input_events=input_events(network, inputs),
+        inputs=input_counts(network, inputs),
         predictions=result.predictions,
         labels=result.labels,
     )
@@ -200,12 +258,11 @@ def _header(stored: StoredLedger) -> _Header:
         network_sha256=stored.network_sha256,
         network_kind=stored.network_kind,
         data=stored.data,
-        data_sha256=stored.data_sha256,
+        data_sha256=list(stored.data_sha256),
         engine=stored.engine,
         versions=dict(stored.versions),
         samples=ledger.samples,
         steps=ledger.steps,
-        input_events=stored.input_events,
         axes="time step; per sample: sample, time step",
         populations=scalars["populations"],
         connections=scalars["connections"],
@@ -218,8 +275,10 @@ def _arrays(stored: StoredLedger) -> dict[str, Array]:
         arrays["labels"] = stored.labels
     for group in _GROUPS:
         for name, counts in getattr(stored.ledger, group).items():
-            for field in _over_time(group):
-                arrays[f"{group}/{name}/{field}"] = getattr(counts, field)
+            for key in _over_time(group):
+                arrays[f"{group}/{name}/{key}"] = getattr(counts, key)
+    for field in fields(InputCounts):
+        arrays[f"input/{field.name}"] = getattr(stored.inputs, field.name)
     if stored.ledger.per_sample is not None:
         for kind, parts in stored.ledger.per_sample.groups().items():
             arrays |= {f"samples/{kind}/{name}": counts for name, counts in parts.items()}
@@ -234,46 +293,38 @@ def load_ledger(path: str | os.PathLike[str]) -> StoredLedger:
     """Read a ledger, validating all of it.
 
     Raises:
-        FileFormatError: Not a ledger, truncated, damaged, or of a newer format.
+        FileFormatError: Not a ledger, truncated, damaged, or of another format version.
         FileNotFoundError: No such file.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no such file: {path}")
-    try:
-        with safe_open(path, framework="np") as file:
-            header = (file.metadata() or {}).get(FORMAT)
-            if header is None:
-                raise _no_ledger(path, "a file without the header of a ledger")
-            version = json.loads(header).get("version")
-            if version != VERSION:
-                raise _no_ledger(path, f"format version {version!r}", f"version {VERSION}")
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return _stored(_Header.model_validate_json(header), arrays)
-    except FileFormatError:
-        raise
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'header'}: {e['msg']}" for e in error.errors()
-        )
-        raise _no_ledger(path, f"a header that is not valid ({problems})") from error
-    except InvalidDataError as error:
-        raise _no_ledger(path, f"content that is not valid ({error})") from error
-    except Exception as error:  # A damaged file may raise whatever a parser can raise.
-        got = f"unreadable content ({type(error).__name__}: {error})"
-        raise _no_ledger(path, got) from error
+    return KIND.read(
+        path, lambda header, arrays: _stored(_Header.model_validate_json(header), arrays)
+    )
+
+
+def load_ledgers(paths: Sequence[str | os.PathLike[str]]) -> StoredLedger:
+    """Read the ledgers of shards as one, in their order.
+
+    Args:
+        paths: At least one.
+
+    Raises:
+        InvalidDataError: As :meth:`StoredLedger.merged`.
+        FileFormatError: As :func:`load_ledger`.
+        FileNotFoundError: No such file.
+    """
+    return reduce(StoredLedger.merged, map(load_ledger, paths))
 
 
 def _stored(header: _Header, arrays: dict[str, Array]) -> StoredLedger:
     taken: set[str] = set()
 
-    def array(name: str, shape: tuple[int, ...]) -> Array:
+    def array(name: str, shape: tuple[int, ...], dtype: str = "int64") -> Array:
         taken.add(name)
         if name not in arrays:
-            raise _unfit(f"array {name!r}", "none", f"int64 of shape {shape}")
-        if arrays[name].dtype != np.int64 or arrays[name].shape != shape:
+            raise _unfit(f"array {name!r}", "none", f"{dtype} of shape {shape}")
+        if arrays[name].dtype != np.dtype(dtype) or arrays[name].shape != shape:
             got = f"{arrays[name].dtype} of shape {arrays[name].shape}"
-            raise _unfit(f"array {name!r}", got, f"int64 of shape {shape}")
+            raise _unfit(f"array {name!r}", got, f"{dtype} of shape {shape}")
         return arrays[name]
 
     groups: dict[str, dict[str, Any]] = {}
@@ -289,18 +340,23 @@ def _stored(header: _Header, arrays: dict[str, Array]) -> StoredLedger:
     per_sample = None
     if any(name.startswith("samples/") for name in arrays):
         shape = (header.samples, header.steps)
-        names = {"spikes": groups["populations"]}
+        parts = {name: list(groups[group]) for name, group in _SAMPLED.items()}
+        start = "samples/input_events/"
+        parts["input_events"] = [n.removeprefix(start) for n in arrays if n.startswith(start)]
         per_sample = SampleCounts(
             **{
                 field.name: {
-                    name: array(f"samples/{field.name}/{name}", shape)
-                    for name in names.get(field.name, groups["connections"])
+                    name: array(f"samples/{field.name}/{name}", shape) for name in parts[field.name]
                 }
                 for field in fields(SampleCounts)
             }
         )
     predictions = array("predictions", (header.samples,))
     labels = array("labels", (header.samples,)) if "labels" in arrays else None
+    inputs = InputCounts(
+        **{name: array(f"input/{name}", (header.steps,)) for name in _INPUT_INTEGERS},
+        magnitude=array("input/magnitude", (header.steps,), "float64"),
+    )
     if unknown := sorted(set(arrays) - taken):
         raise _unfit("arrays", f"unknown ones: {', '.join(unknown)}", "those of the header")
     return StoredLedger(
@@ -314,16 +370,73 @@ def _stored(header: _Header, arrays: dict[str, Array]) -> StoredLedger:
         network_sha256=header.network_sha256,
         network_kind=header.network_kind,
         data=header.data,
-        data_sha256=header.data_sha256,
+        data_sha256=tuple(header.data_sha256),
         engine=header.engine,
         versions=header.versions,
-        input_events=header.input_events,
+        inputs=inputs,
         predictions=predictions,
         labels=labels,
     )
 
 
-def _check_ledger(ledger: Ledger) -> None:
+def _check_counts(ledger: Ledger, inputs: InputCounts, network: Network) -> None:
+    """Refuse counts that no run of this network can have."""
+    geometry = geometries(network)
+    for label, connection in network.labelled():
+        counts, most = ledger.connections[label], ledger.samples * len(connection.sources)
+        if (counts.dense_operations != most * counts.synapses).any():
+            got = f"{counts.dense_operations.max()} dense operations in a step"
+            raise _unfit(f"connections/{label}", got, f"{most} x {counts.synapses}")
+        zeros = most * int(geometry[label].zeros.sum())
+        if (counts.zero_weight_operations > zeros).any():
+            got = f"{counts.zero_weight_operations.max()} zero-weight operations in a step"
+            raise _unfit(f"connections/{label}", got, f"at most {zeros}")
+    elements = ledger.samples * math.prod(network.input.shape)
+    if (inputs.events > elements).any():
+        got = f"{inputs.events.max()} elements that are not zero in a step"
+        raise _unfit("input", got, f"at most {elements}")
+
+
+def _check_inputs(inputs: InputCounts) -> None:
+    """Refuse counts that no data can have."""
+    for field in fields(inputs):
+        values = getattr(inputs, field.name)
+        if not np.isfinite(values).all() or (values < 0).any():
+            raise _unfit(f"input/{field.name}", f"{values.min()}", "finite numbers, none below 0")
+
+
+def _check_mergeable(one: StoredLedger, other: StoredLedger) -> None:
+    """Refuse shards that do not make a whole."""
+    changed = sorted(
+        name
+        for name in one.versions.keys() & other.versions.keys()
+        if one.versions[name] != other.versions[name]
+    )
+    problem = None
+    if one.network_sha256 != other.network_sha256:
+        problem = (f"one of network {other.network_sha256}", f"one of {one.network_sha256}")
+    elif set(one.data_sha256) & set(other.data_sha256):
+        problem = (f"{other.data}, which is counted already", "other samples")
+    elif changed:
+        versions = f"{changed[0]} {other.versions[changed[0]]}"
+        problem = (f"counts by {versions}", f"{changed[0]} {one.versions[changed[0]]}")
+    elif (one.labels is None) != (other.labels is None):
+        problem = ("labels in one of the two only", "labels in both, or in none")
+    if problem is not None:
+        raise InvalidDataError(
+            "ledger to be merged",
+            got=problem[0],
+            expected=problem[1],
+            fix="Merge parts of one data set, run alike.",
+        )
+
+
+def _joined(one: str, other: str) -> str:
+    """Names of both, each once."""
+    return ", ".join(dict.fromkeys([*one.split(", "), *other.split(", ")]))
+
+
+def _check_ledger(ledger: Ledger, inputs: InputCounts) -> None:
     """Refuse counts that no run can have."""
     for group in _GROUPS:
         for name, counts in getattr(ledger, group).items():
@@ -337,28 +450,41 @@ def _check_ledger(ledger: Ledger) -> None:
         if (p.updates != ledger.samples * p.neurons).any():
             got = f"{p.updates.max(initial=0)} updates in a step"
             raise _unfit(f"populations/{name}", got, f"{ledger.samples} x {p.neurons}")
-    if ledger.per_sample is None:
-        return
-    sums: dict[str, dict[str, Array]] = {
-        "spikes": {n: p.spikes_positive + p.spikes_negative for n, p in ledger.populations.items()},
-        "synaptic_operations": {n: c.synaptic_operations for n, c in ledger.connections.items()},
-        "macs": {n: c.macs for n, c in ledger.connections.items()},
-    }
-    for kind, parts in ledger.per_sample.groups().items():
+        # Differences, since sums of what a damaged file holds may not fit into 64 bits.
+        if (p.spikes_positive > p.updates - p.spikes_negative).any():
+            raise _unfit(f"populations/{name}", "more spikes than updates", "at most as many")
+        if (p.updates_with_input > p.updates).any():
+            got = "more updates with input than updates"
+            raise _unfit(f"populations/{name}", got, "at most as many")
+    for label, c in ledger.connections.items():
+        if (c.synaptic_operations > c.dense_operations - c.macs).any():
+            got = "more operations than if every source element were active"
+            raise _unfit(f"connections/{label}", got, "at most as many")
+    if ledger.per_sample is not None:
+        _check_samples(ledger.per_sample, ledger, inputs)
+
+
+def _check_samples(samples: SampleCounts, ledger: Ledger, inputs: InputCounts) -> None:
+    """Refuse counts per sample that are not those of the totals."""
+    for kind, parts in samples.groups().items():
         for name, counts in parts.items():
-            if (counts < 0).any() or not np.array_equal(counts.sum(axis=0), sums[kind][name]):
+            if (counts < 0).any() or not np.array_equal(
+                counts.sum(axis=0), _total(kind, name, ledger, inputs)
+            ):
                 got = "counts per sample that do not add up to the total"
                 raise _unfit(f"samples/{kind}/{name}", got, "those of the same run")
 
 
+def _total(kind: str, name: str, ledger: Ledger, inputs: InputCounts) -> Array:
+    """(T,): what the samples have to add up to."""
+    if kind == "input_events":
+        return inputs.events
+    if kind == "spikes":
+        counts = ledger.populations[name]
+        return counts.spikes_positive + counts.spikes_negative
+    found: Array = getattr(getattr(ledger, _SAMPLED[kind])[name], kind)
+    return found
+
+
 def _unfit(what: str, got: str, expected: str) -> InvalidDataError:
     return InvalidDataError(what, got=got, expected=expected, fix="Run it again.")
-
-
-def _no_ledger(path: Path, got: str, expected: str = "a ledger of trispike") -> Exception:
-    return FileFormatError(
-        f"file '{path}'",
-        got=got,
-        expected=expected,
-        fix="Write one with trispike simulate NET --data DATA --ledger-out FILE.",
-    )

@@ -29,10 +29,10 @@ from trispike.runtime.energy.conventions import (
     KERAS_SPIKING,
     Convention,
     conventions,
-    input_counts,
     neurobench_before_folding,
     sees_other_inputs,
 )
+from trispike.runtime.input_counts import input_counts
 
 KERNEL = np.array([[[[1, 0, 1]]]], dtype=np.int8)
 """Three taps, one of them zero."""

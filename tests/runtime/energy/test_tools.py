@@ -18,9 +18,9 @@ from trispike.network.dynamics import time_steps
 from trispike.runtime import ReferenceEngine
 from trispike.runtime.energy.conventions import (
     conventions,
-    input_counts,
     neurobench_before_folding,
 )
+from trispike.runtime.input_counts import input_counts
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("neurobench", reason="neurobench is not installed: make interop")

@@ -24,10 +24,8 @@ from trispike.network import Connection, Conv2d, Identity, Network, fan_out, syn
 from trispike.network.connection import Shape
 from trispike.network.dynamics import time_steps
 from trispike.runtime.derived_counts import check_ledger
+from trispike.runtime.input_counts import InputCounts
 from trispike.runtime.ledger import ConnectionCounts, Counts, Ledger
-
-_BATCH = 256
-"""Samples that are encoded at once."""
 
 AC_PICOJOULES, MAC_PICOJOULES = 0.9, 4.6
 """fp32 add, and multiply and add, in 45 nm (Horowitz, ISSCC 2014)."""
@@ -44,25 +42,6 @@ KERAS_SPIKING = {
 
 _DENSE_DEVICES = ("cpu", "gpu", "arm")
 """Devices on which KerasSpiking assumes the dense network, once, whatever the data."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class InputCounts:
-    """What the data brought, which the ledger does not hold; arrays are (T,), over samples."""
-
-    positive: Counts
-    """Elements that are 1."""
-    negative: Counts
-    """Elements that are -1."""
-    graded: Counts
-    """Elements outside {-1, 0, 1}."""
-    magnitude: npt.NDArray[np.float64]
-    """Sum of absolute values, in the units of the normalized data."""
-
-    @property
-    def events(self) -> Counts:
-        """Elements that are not zero."""
-        return self.positive + self.negative + self.graded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,31 +98,6 @@ class _Layer:
         pooled = pool.output_shape(self.shape) if pool else self.shape
         positions = operator.output_shape(pooled)[1:] if isinstance(operator, Conv2d) else ()
         return int(operator.weight.size) * math.prod(positions)
-
-
-def input_counts(network: Network, data: npt.NDArray[Any]) -> InputCounts:
-    """Count the elements of the data that a network receives.
-
-    Args:
-        network: The network.
-        data: Raw data of all samples, as :meth:`trispike.network.Input.encode` takes them.
-
-    Raises:
-        InvalidDataError: The data do not fit the network.
-    """
-    rows = np.zeros((4, network.steps))
-    unit = network.input.scale if network.input.encoding != "spikes" else None
-    for first in range(0, len(data), _BATCH):
-        encoded = network.input.encode(data[first : first + _BATCH], network.steps)
-        direct = network.input.encoding == "direct"
-        flat = encoded.reshape(len(encoded), 1 if direct else network.steps, -1)
-        plus, minus, all_of_it = (
-            np.count_nonzero(found, axis=(0, 2)) for found in (flat == 1, flat == -1, flat)
-        )
-        size = np.abs(flat).sum(axis=(0, 2)) * (unit or 1.0)
-        rows += np.stack([plus, minus, all_of_it - plus - minus, size])
-    positive, negative, graded = rows[:3].astype(np.int64)
-    return InputCounts(positive=positive, negative=negative, graded=graded, magnitude=rows[3])
 
 
 def conventions(ledger: Ledger, network: Network, inputs: InputCounts) -> tuple[Convention, ...]:

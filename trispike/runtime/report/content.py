@@ -24,13 +24,13 @@ from trispike.runtime.energy import (
 from trispike.runtime.energy.conventions import (
     Convention,
     conventions,
-    input_counts,
     neurobench_before_folding,
     sees_other_inputs,
 )
 from trispike.runtime.energy.twins import AnnTwin, ann_twins
 from trispike.runtime.engine import Array, Result
 from trispike.runtime.engines import ENGINES, engine_version
+from trispike.runtime.input_counts import input_counts
 from trispike.runtime.ledger import Ledger
 from trispike.runtime.ledger_file import data_digest
 from trispike.runtime.report.matrices import Matrix, energy_matrix, operation_matrix, rate_matrix
