@@ -1,7 +1,7 @@
 """Ternary spiking networks: from a PyTorch checkpoint to a Loihi-style deployment.
 
-The jobs: :func:`load_checkpoint`, :func:`convert`, :func:`quantize`, :func:`simulate`,
-:func:`estimate`, :func:`verify`. The things they work on: :class:`FloatNetwork`,
+The jobs: :func:`load_checkpoint`, :func:`convert`, :func:`quantize`, :func:`diagnose`,
+:func:`simulate`, :func:`estimate`, :func:`verify`. The things they work on: :class:`FloatNetwork`,
 :class:`IntegerNetwork`, :func:`save`, :func:`load`. Importing this loads no optional package.
 """
 
@@ -12,6 +12,7 @@ from trispike.errors import TrispikeError
 from trispike.network import FloatNetwork, IntegerNetwork, load, save
 from trispike.quantize import Quantization, quantize
 from trispike.runtime import Engine, Ledger, ReferenceEngine, Result
+from trispike.runtime.diagnose import Diagnosis, diagnose
 from trispike.runtime.verify import Certificate, verify
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Certificate",
     "Conversion",
+    "Diagnosis",
     "Engine",
     "FloatNetwork",
     "IntegerNetwork",
@@ -32,6 +34,7 @@ __all__ = [
     "TrispikeError",
     "__version__",
     "convert",
+    "diagnose",
     "estimate",
     "load",
     "load_checkpoint",

@@ -12,6 +12,7 @@ from trispike.cli.check import check
 from trispike.cli.console import INTERRUPTED, Group
 from trispike.cli.convert import convert
 from trispike.cli.demo import demo
+from trispike.cli.diagnose import diagnose
 from trispike.cli.doctor import doctor
 from trispike.cli.estimate import estimate
 from trispike.cli.explore import explore
@@ -54,6 +55,7 @@ def _main(
 for command in (
     convert,
     quantize,
+    diagnose,
     inspect,
     simulate,
     plot,
