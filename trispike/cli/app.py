@@ -11,6 +11,7 @@ from trispike import __version__
 from trispike.cli.check import check
 from trispike.cli.console import INTERRUPTED, Group
 from trispike.cli.convert import convert
+from trispike.cli.data import with_event_options
 from trispike.cli.demo import demo
 from trispike.cli.diagnose import diagnose
 from trispike.cli.doctor import doctor
@@ -70,7 +71,7 @@ for command in (
     demo,
     doctor,
 ):
-    app.command(command.__name__.strip("_"))(command)
+    app.command(command.__name__.strip("_"))(with_event_options(command))
 
 
 def main() -> None:

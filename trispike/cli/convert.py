@@ -98,7 +98,7 @@ def convert(
     _check_range("--std", stds, TINY, "positive, finite")
     _check_range("--v-threshold", v_threshold, TINY, "positive, finite")
     _check_range("--tau", 0.0 if tau is None else tau, 0.0, "non-negative, finite")
-    given = None if data is None else load_shown(data, samples)
+    given = None if data is None else load_shown(data, samples, steps)
     with stage("loading PyTorch and the checkpoint"):
         module = load_module(
             checkpoint,

@@ -63,6 +63,8 @@ REQUIREMENTS = (
     Requirement("jinja2", "report", "pip install 'trispike[report]'"),
     Requirement("scikit-learn", "the digits data set, demo", "pip install scikit-learn"),
     Requirement("pillow", "fetching cifar10", "pip install 'trispike[data]'"),
+    Requirement("tonic", "event recordings", "pip install 'trispike[events]'"),
+    Requirement("aedat", "event recordings in AEDAT 4", "pip install 'trispike[events]'"),
     Requirement(
         "apt-get", "fetching fashion-mnist", "Debian and its relatives have it", program=True
     ),

@@ -35,12 +35,13 @@ def test_what_goes_on_is_told_or_logged(monkeypatch, caplog):
     assert (said, caplog.messages) == (["fetching train"], ["fetching test"])
 
 
-@pytest.mark.parametrize("source", ["digit", "nothing.npz", "", ".", "digit:train", ":test"])
+@pytest.mark.parametrize("source", ["digit", "nothing.npz", "", "digit:train", ":test"])
 def test_data_that_are_not_there(source, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = (
         "got neither a known data set nor a file; expected one of digits, fashion-mnist, mnist, "
-        r"cifar10 \(each with :train or :test\), or an .npz, .npy or .safetensors file"
+        r"cifar10 \(each with :train or :test\), an .npz, .npy or .safetensors file, or event "
+        "recordings"
     )
     with pytest.raises(InvalidSettingError, match=f"data '{source}': {text}"):
         load_data(source)
