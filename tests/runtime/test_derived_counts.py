@@ -25,6 +25,7 @@ from trispike.runtime.derived_counts import (
     input_events,
     update_work,
 )
+from trispike.runtime.energy import estimate_energy, load_profile
 from trispike.targets.loihi.hardware import load_chip
 from trispike.targets.loihi.placement import place
 from trispike.targets.loihi.traffic import count_traffic
@@ -196,6 +197,7 @@ def test_messages_need_a_placement():
     engine = ReferenceEngine(network)
     ledger = engine.run(inputs).ledger
     assert derived_counts(ledger, network).messages is None
+    assert derived_counts(ledger, network).input_messages is None
     assert derived_counts(ledger, network).hops is None
     chip = load_chip("loihi1")
     placement = place(network, chip)
@@ -203,9 +205,16 @@ def test_messages_need_a_placement():
     derived = derived_counts(ledger, network, traffic)
     assert derived.messages is not None
     assert derived.hops is not None
-    sent = traffic.total.messages + traffic.input.messages
-    assert derived.messages.tolist() == sent.tolist()
-    assert derived.messages.sum() > 0
+    assert derived.input_messages is not None
+    assert derived.messages.tolist() == traffic.total.messages.tolist()
+    assert derived.input_messages.tolist() == traffic.input.messages.tolist()
+    assert min(derived.messages.sum(), derived.input_messages.sum()) > 0
+    # What is priced is counted alike.
+    profile = load_profile("loihi1")
+    terms = {t.event: t.count for t in estimate_energy(ledger, profile, traffic=traffic).terms}
+    plain = derived.to_dict()
+    for event, key in (("message", "messages"), ("input_message", "input_messages")):
+        assert terms[event] == pytest.approx(plain[key] / ledger.samples)
     assert derived.hops.tolist() == (traffic.total.hops_x + traffic.total.hops_y).tolist()
     other: Any = SimpleNamespace(samples=4)
     with pytest.raises(InvalidDataError, match="traffic: got messages of 4 samples"):

@@ -231,3 +231,11 @@ def joules(value: float) -> str:
         if value >= 0.9995 * factor:  # 999.6 nJ are 1 uJ in three digits
             return f"{value / factor:.3g} {unit}"
     return f"{value / 1e-12:.3g} pJ"
+
+
+def seconds(value: float) -> str:
+    """1.2e-5 as "12 us", three digits."""
+    for factor, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
+        if value >= 0.9995 * factor:
+            return f"{value / factor:.3g} {unit}"
+    return f"{value / 1e-9:.3g} ns"

@@ -193,7 +193,7 @@ class _Demo:
             "5. estimate: what one inference costs",
             f"estimate {self.integer_path.name} --data digits --hardware loihi1",
         )
-        priced = estimate_energy(result.ledger, load_profile("loihi1"))
+        priced = estimate_energy(result.ledger, load_profile("loihi1"), network=network)
         if not self.quiet:
             print_estimate(priced)
         return estimate_facts(priced, result, network, self.test)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +27,7 @@ from trispike.cli.console import (
     percent,
     print_json,
     print_note,
+    seconds,
     table,
 )
 from trispike.cli.data import SamplesOption, load_for
@@ -146,8 +149,7 @@ def estimate(
         given = load_for(loaded, data or "", samples)
     check_classes(per_class, given)
     check_anytime(anytime, loaded, given, max_steps, plot)
-    one_by_one = spread or per_class or ledger_out is not None
-    result = stored or run_engine(name, loaded, given, per_sample=one_by_one)
+    result = stored or run_engine(name, loaded, given, per_sample=True)
     traffic = None
     if placed is not None:
         traffic = shown_traffic(build_engine(name, loaded), placed, given)
@@ -188,7 +190,7 @@ def estimate(
     else:
         print_estimate(priced)
         print_comparison(beside)
-        out.print(f"accuracy on {given.name}: {percent(result.accuracy)}")
+        _print_accuracy(priced, result, given)
         if found is not None:
             print_statistics(found, per_class=per_class)
         if curve is not None:
@@ -209,12 +211,35 @@ def estimate_facts(
         "data": given.name,
         **priced.to_dict(),
         "accuracy": result.accuracy,
+        "accuracy_standard_error": _accuracy_error(result),
+        "joules_per_correct_prediction": _per_correct(priced, result),
         "synaptic_operations": result.ledger.synaptic_operations,
         "synaptic_operations_per_inference": result.ledger.synaptic_operations / each,
         **compare(result.ledger, network).facts(),
         "anytime": None,
         "statistics": None,
     }
+
+
+def _accuracy_error(result: Result | StoredLedger) -> float | None:
+    """Standard error of the accuracy p over N samples: sqrt(p (1 - p) / N)."""
+    p = result.accuracy
+    return None if p is None else math.sqrt(p * (1 - p) / result.ledger.samples)
+
+
+def _per_correct(priced: Estimate, result: Result | StoredLedger) -> float | None:
+    """Energy of all samples over the number of correct ones; None if there are none."""
+    return priced.energy_per_inference_joules / result.accuracy if result.accuracy else None
+
+
+def _print_accuracy(priced: Estimate, result: Result | StoredLedger, given: Data) -> None:
+    error, each = _accuracy_error(result), _per_correct(priced, result)
+    text = f"accuracy on {given.name}: {percent(result.accuracy)}"
+    if error is not None:
+        text += f" +- {percent(error)} (standard error)"
+    if each is not None:
+        text += f"; {joules(each)} per correct prediction"
+    out.print(text, soft_wrap=True)
 
 
 def print_estimate(priced: Estimate) -> None:
@@ -231,17 +256,65 @@ def print_estimate(priced: Estimate) -> None:
         f"{profile.scope.replace('_', ' ')}){dense}, mean of {priced.samples} samples",
         style="bold",
     )
-    counts = {term.event: f" ({term.count:,.0f} per inference)" for term in priced.terms}
-    for event, why in priced.included.items():
-        print_note(f"held by another price: {_words(event)}{counts.get(event, '')}: {why}")
-    for event, why in priced.unpriced.items():
-        print_note(f"not in it: {_words(event)}{counts.get(event, '')}: {why}")
+    _print_uncertainty(priced)
+    counts: dict[str, float] = {}
+    for term in priced.terms:
+        counts[term.event] = counts.get(term.event, 0.0) + term.count
+    _print_reasons("held by another price", priced.included, counts)
+    _print_reasons("not in it", priced.unpriced, counts)
     for event, price in priced.assumptions.items():
         print_note(f"assumed: {price:g} pJ per {_words(event)}")
     _print_signs(priced)
-    for caveat in profile.caveats:
+    for caveat in priced.caveats:
         print_note(f"note: {caveat}")
+    print_note(f"prices: {profile.id}, SHA-256 {priced.hardware_sha256[:16]}")
+    _print_latency(priced)
     _print_twins(priced.twins)
+
+
+def _print_reasons(title: str, reasons: Mapping[str, str], counts: Mapping[str, float]) -> None:
+    """What is left out, and why; a reason that several share is said once."""
+    told: dict[str, list[str]] = {}
+    for event, why in reasons.items():
+        count = f" ({counts[event]:,.0f} per inference)" if event in counts else ""
+        told.setdefault(why, []).append(_words(event) + count)
+    for why, events in told.items():
+        print_note(f"{title}: {', '.join(events)}: {why}")
+
+
+def _print_uncertainty(priced: Estimate) -> None:
+    without, terms = priced.without_interval
+    if without:
+        print_note(
+            f"no published interval for {without} of {terms} priced terms: what they cost is "
+            "uncertain by more than the ends say"
+        )
+    if priced.signs.most_joules:
+        print_note(
+            f"the upper end holds {joules(priced.signs.most_joules)} for second neurons, which "
+            "hardware without signs may take for those that fire both"
+        )
+    if priced.standard_error_joules is not None:
+        print_note(
+            f"standard error of the mean over samples: {joules(priced.standard_error_joules)}, "
+            "prices as they are"
+        )
+
+
+def _print_latency(priced: Estimate) -> None:
+    latency = priced.latency
+    if latency is None:
+        print_note("latency: no times are known for this hardware")
+        return
+    low = seconds(latency.low_seconds)
+    high = "not known" if latency.high_seconds is None else seconds(latency.high_seconds)
+    text = f"latency of an inference, from published times per event: {low} to {high}"
+    if latency.busiest_core_seconds is not None:
+        text += f"; by the busiest core of the placement {seconds(latency.busiest_core_seconds)}"
+    out.print(text, soft_wrap=True)
+    for assumption in latency.assumptions:
+        print_note(assumption)
+    _print_reasons("not in it", latency.untimed, {})
 
 
 def _print_twins(twins: tuple[MemoryTwin, ...]) -> None:
@@ -292,17 +365,43 @@ def _print_layers(priced: Estimate) -> None:
 
 
 def _print_terms(priced: Estimate) -> None:
-    terms = table("event", "per inference", "price", "energy")
+    """From counts to joules, line by line: count times price; the lines add up to the total."""
+    known = any(term.count_error is not None for term in priced.terms)
+    errors = ["+-"] if known else []
+    terms = table("event", "per inference", *errors, "price", "energy", "low", "high")
     for term in priced.terms:
-        terms.add_row(_words(term.event), f"{term.count:,.0f}", _price(term), _energy(term))
+        error = [_number(term.count_error)] if known else []
+        ends = [term.low_joules, term.high_joules]
+        unknown = term.joules is None or ends == [term.joules] * 2
+        cells = ["-" if end is None or unknown else joules(end) for end in ends]
+        count = f"{term.count:,.0f}"
+        terms.add_row(_named(term), count, *error, _price(term), _energy(term), *cells)
+    if priced.signs.most_joules:
+        none = [""] * (len(errors) + 2)
+        most = joules(priced.signs.most_joules)
+        terms.add_row("second neurons", *none, joules(0.0), joules(0.0), most)
+    blank = [""] * (len(errors) + 2)
+    ends = [priced.energy_per_inference_joules, priced.low_joules, priced.high_joules]
+    terms.add_row("total", *blank, *(joules(end or 0.0) for end in ends))
     out.print(terms)
+    if known:
+        print_note("+-: standard error of the mean over the samples")
     told: dict[str, list[str]] = {}
     for term in priced.terms:
         if term.status == "priced":
-            told.setdefault(f"{term.source} ({term.confidence})", []).append(_words(term.event))
+            source = f"{term.source} ({term.basis}, {term.confidence})"
+            told.setdefault(source, []).append(_named(term))
     for source, events in told.items():
         print_note(f"{', '.join(events)}: {source}")
     out.print()
+
+
+def _named(term: Term) -> str:
+    return _words(term.event) + (f", {term.variant}" if term.variant else "")
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _price(term: Term) -> str:
@@ -334,8 +433,6 @@ def _print_signs(priced: Estimate) -> None:
         f"signs: {_words(signs.policy)}, {signs.negative_spikes:,.0f} spikes of -1 per inference: "
         f"{signs.note}"
     )
-    if signs.second_neuron_joules:
-        text += f" A second neuron for each: {joules(signs.second_neuron_joules)} more."
     print_note(text)
 
 

@@ -165,7 +165,9 @@ class DerivedCounts:
     time_steps: int
     """Over all samples."""
     messages: Counts | None
-    """(T,): spikes times the cores that each reaches, the input's included; None: no placement."""
+    """(T,): spikes of populations times the cores that each reaches; None: no placement."""
+    input_messages: Counts | None
+    """(T,): the same for elements of the input, which come from outside; None: no placement."""
     hops: Counts | None
     """(T,): routers passed, in both directions; None: no placement."""
 
@@ -179,6 +181,9 @@ class DerivedCounts:
             "host_output_bytes": self.host_output_bytes,
             "time_steps": self.time_steps,
             "messages": None if self.messages is None else int(self.messages.sum()),
+            "input_messages": None
+            if self.input_messages is None
+            else int(self.input_messages.sum()),
             "hops": None if self.hops is None else int(self.hops.sum()),
         }
 
@@ -222,7 +227,8 @@ def derived_counts(
         host_input_bytes=ledger.samples * sent,
         host_output_bytes=ledger.samples * received,
         time_steps=ledger.samples * ledger.steps,
-        messages=None if flows is None else flows[0].messages + flows[1].messages,
+        messages=None if flows is None else flows[0].messages,
+        input_messages=None if flows is None else flows[1].messages,
         hops=None if flows is None else flows[0].hops_x + flows[0].hops_y,
     )
 

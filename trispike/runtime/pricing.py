@@ -104,7 +104,12 @@ def price_run(
             latency_seconds=latency_seconds,
         )
     return estimate_energy(
-        ledger, hardware, assumptions, traffic=traffic, latency_seconds=latency_seconds
+        ledger,
+        hardware,
+        assumptions,
+        network=network,
+        traffic=traffic,
+        latency_seconds=latency_seconds,
     )
 
 

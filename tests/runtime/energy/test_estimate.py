@@ -312,6 +312,7 @@ def test_synapses_are_priced_by_how_they_are_stored(case):
     synapses = sum(count * price for count, price in expected.values()) * 1e-12
     assert found.breakdown["synapses"] == pytest.approx(synapses)
     for term in terms.values():
+        assert term.joules is not None
         assert term.low_joules == pytest.approx(0.883 * term.joules)
         assert term.high_joules == pytest.approx(1.117 * term.joules)
     # What the user states stands for all of them.

@@ -17,8 +17,14 @@ from trispike.targets.loihi.hardware import load_chip
 from trispike.targets.loihi.placement import place
 from trispike.targets.loihi.traffic import count_traffic
 
-LOIHI = load_profile("loihi1").times
-assert LOIHI is not None
+
+def loihi() -> Times:
+    found = load_profile("loihi1").times
+    assert found is not None
+    return found
+
+
+LOIHI = loihi()
 
 
 def test_bounds_by_hand():
@@ -37,6 +43,7 @@ def test_bounds_by_hand():
             "a": replace(ledger.populations["a"], spikes_negative=np.eye(5, dtype=int)[0])
         },
     )
+    assert found.high_seconds is not None
     doubled = estimate_latency(signed, LOIHI, doubled=True)
     assert doubled.low_seconds == found.low_seconds
     assert doubled.high_seconds == pytest.approx(found.high_seconds + updates * 1e-9)
@@ -91,12 +98,16 @@ def test_the_busiest_core_lies_between_the_bounds(case):
     ledger = engine.run(inputs).ledger
     found = estimate_latency(ledger, LOIHI, network=network, traffic=traffic)
     assert found.steps == network.steps + max(network.depth.values())
-    if traffic.chips == 1:
-        assert found.low_seconds < found.busiest_core_seconds < found.high_seconds
+    assert traffic.chips == 1
+    assert found.high_seconds is not None
+    assert found.busiest_core_seconds is not None
+    assert found.low_seconds < found.busiest_core_seconds < found.high_seconds
     alone = estimate_latency(ledger, LOIHI, network=network)
+    assert alone.high_seconds is not None
     assert alone.low_seconds < alone.high_seconds
     neurons = sum(p.size for p in network.populations.values())
     plain = estimate_latency(ledger, LOIHI)
+    assert plain.high_seconds is not None
     more = max(network.depth.values()) * (neurons * 5.3 + 465) * 1e-9
     assert alone.high_seconds == pytest.approx(plain.high_seconds + more)
 

@@ -25,6 +25,7 @@ from trispike.network import (
     Readout,
 )
 from trispike.runtime import ReferenceEngine
+from trispike.runtime.energy import load_profile
 from trispike.runtime.energy.twins import (
     FP32,
     INT8,
@@ -39,6 +40,27 @@ from trispike.runtime.energy.twins import (
 )
 
 STEPS = 2
+
+
+@pytest.mark.parametrize(
+    ("arithmetic", "sums", "products", "neurons"),
+    [
+        (FP32, "cmos45-fp32", "cmos45-fp32", "cmos45-fp32"),
+        (INT8, "cmos45-int32", "cmos45-int8", "cmos45-int32"),
+    ],
+)
+def test_prices_are_those_of_the_profiles(arithmetic, sums, products, neurons):
+    def add(name: str) -> float:
+        return load_profile(name).coefficients["synaptic_operation"].picojoules
+
+    def multiply(name: str) -> float:
+        return load_profile(name).coefficients["mac"].picojoules - add(name)
+
+    assert float(arithmetic.accumulate) == float(arithmetic.neuron_add) == add(sums)
+    assert float(arithmetic.multiply) == pytest.approx(multiply(products))
+    assert float(arithmetic.neuron_multiply) == pytest.approx(multiply(neurons))
+
+
 KINDS = ann_kinds(4, 0.25)
 
 

@@ -24,24 +24,15 @@ from trispike.network import Connection, Conv2d, Identity, Network, fan_out, syn
 from trispike.network.connection import Shape
 from trispike.network.dynamics import time_steps
 from trispike.runtime.derived_counts import check_ledger
+from trispike.runtime.energy.profile import load_profile
 from trispike.runtime.input_counts import InputCounts
 from trispike.runtime.ledger import ConnectionCounts, Counts, Ledger
 
-AC_PICOJOULES, MAC_PICOJOULES = 0.9, 4.6
-"""fp32 add, and multiply and add, in 45 nm (Horowitz, ISSCC 2014)."""
+KERAS_SPIKING = ("loihi", "spinnaker", "spinnaker2", "cpu", "gpu", "arm")
+"""Devices of KerasSpiking 0.3.0, each with a profile ``kerasspiking-...``."""
 
-KERAS_SPIKING = {
-    "loihi": (27.1e-12, 81e-12),
-    "spinnaker": (13.3e-9, 26e-9),
-    "spinnaker2": (450e-12, 2.19e-9),
-    "cpu": (8.6e-9, 8.6e-9),
-    "gpu": (0.3e-9, 0.3e-9),
-    "arm": (0.9e-9, 0.9e-9),
-}
-"""Joules per synaptic operation and per neuron update, by device (KerasSpiking 0.3.0)."""
-
-_DENSE_DEVICES = ("cpu", "gpu", "arm")
-"""Devices on which KerasSpiking assumes the dense network, once, whatever the data."""
+PAPERS = "cmos45-fp32"
+"""Profile with the prices of most papers: fp32 add, and multiply and add, in 45 nm."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -343,7 +334,7 @@ def _syops(ledger: Ledger, layers: tuple[_Layer, ...]) -> Convention:
 
 
 def _papers(ledger: Ledger, network: Network, layers: tuple[_Layer, ...]) -> Convention:
-    each = ledger.samples
+    each, prices = ledger.samples, load_profile(PAPERS).coefficients
     direct = network.input.encoding == "direct"
     ac = mac = dense = 0.0
     for layer in layers:
@@ -384,7 +375,8 @@ def _papers(ledger: Ledger, network: Network, layers: tuple[_Layer, ...]) -> Con
         multiply_accumulates=mac,
         dense=dense,
         neuron_updates=None,
-        joules=(AC_PICOJOULES * ac + MAC_PICOJOULES * mac) * 1e-12,
+        joules=(prices["synaptic_operation"].picojoules * ac + prices["mac"].picojoules * mac)
+        * 1e-12,
         source="Horowitz, ISSCC 2014, 45 nm fp32: add 0.9 pJ, multiply and add 4.6 pJ",
         differences=tuple(differences),
     )
@@ -396,8 +388,11 @@ def _keras_spiking(
     each = ledger.samples
     dense = float(sum(layer.padded_macs for layer in layers if layer.is_layer))
     neurons = sum(p.size for p in network.populations.values())
-    per_synop, per_neuron = KERAS_SPIKING[device]
-    if device in _DENSE_DEVICES:
+    profile = load_profile(f"kerasspiking-{device}")
+    on_dense = profile.prices == "dense"
+    events = ("mac", "activation") if on_dense else ("synaptic_operation", "neuron_update_active")
+    per_synop, per_neuron = (profile.coefficients[event].picojoules * 1e-12 for event in events)
+    if on_dense:
         synops, updates = dense, float(neurons)
         differences = [
             "The dense network of the same topology, once: neither spikes nor time steps matter.",

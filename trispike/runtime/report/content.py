@@ -231,7 +231,9 @@ def _estimate(
             input_events=input_events,
             latency_seconds=latency_seconds,
         )
-    return estimate_energy(ledger, hardware, traffic=traffic, latency_seconds=latency_seconds)
+    return estimate_energy(
+        ledger, hardware, network=network, traffic=traffic, latency_seconds=latency_seconds
+    )
 
 
 def _curve(

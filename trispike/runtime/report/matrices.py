@@ -99,7 +99,7 @@ def energy_matrix(
             events = float(input_events[last - 1])
             priced = estimate_memory(_ended(network, last), part, hardware, input_events=events)
         else:
-            priced = estimate_energy(part, hardware)
+            priced = estimate_energy(part, hardware, network=_ended(network, last))
         for layer in priced.layers:
             if layer.kind in ("connection", "population"):
                 until[rows.index(target[layer.name]), n + 1] += layer.joules
