@@ -52,7 +52,7 @@ def test_a_profile_of_ones_own(run, refused, tmp_path):
     path = tmp_path / "mine.json"
     path.write_text(json.dumps(content), encoding="utf-8")
     assert run("hardware", path, "--json").json["static_power"]["watts"] == 0.25
-    assert "static power: 0.25 W: my meter" in run("hardware", path).out
+    assert "static power: 0.25 W (assumed): my meter" in run("hardware", path).out
     path.write_text(json.dumps(content | {"id": 3}), encoding="utf-8")
     message = refused("hardware", path, kind="FileFormatError")
     assert "id: Input should be a valid string" in message

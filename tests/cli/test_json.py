@@ -151,6 +151,7 @@ def test_hardware(run, tmp_path):
     profile = load_profile("loihi1-regressed").model_dump()
     del profile["unpriced"]["static_power"]
     profile["static_power"] = {"watts": 1.0, "citation": "my meter"}
+    profile["id"] = "mine"
     mine = tmp_path / "mine.json"
     mine.write_text(json.dumps(profile), encoding="utf-8")
     names = ((), ("loihi1",), ("cmos45-memory",), (mine,))
