@@ -1,7 +1,11 @@
-"""What the training examples share: a loop that can be interrupted, TMPR, and a report.
+"""What the training examples share: a loop that can be interrupted, the losses, and a report.
 
 Everything that makes a spiking network train is in ``trispike.nn``; this is plain PyTorch around
 it. The final weights are kept, not the ones that happened to do best on the test images.
+
+Started by ``torchrun``, every process trains on its share of each batch, with the gradients
+averaged by DistributedDataParallel. Batch norms see their process's share only: give each 32 images
+or more.
 """
 
 from __future__ import annotations
@@ -12,10 +16,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from trispike.network.files import whole_file
 from trispike.nn import (
@@ -25,11 +30,15 @@ from trispike.nn import (
     cross_entropy,
     membrane_regularization,
     record_potentials,
+    temporal_efficient_loss,
 )
 from trispike.runtime.data import Samples
 
 Augment: TypeAlias = Callable[[Tensor], Tensor]
 """Makes other images of the same things, (N, C, H, W) to the same."""
+
+Loss: TypeAlias = Literal["tmpr", "cross-entropy", "tet"]
+"""Cross entropy with TMPR, alone, or at every step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +59,8 @@ class Recipe:
     """What the numbers that a whole layer shares (alpha, beta, gamma) learn at, of the above."""
     weight_decay: float = 0.02
     """Of AdamW."""
+    loss: Loss = "tmpr"
+    """What is made small."""
     tmpr: float = 0.5
     """Lambda of TMPR; published: 0.05 for static images. More of it makes spikes rarer."""
     initial_norm: float = 0.35
@@ -94,8 +105,11 @@ def train(
         rescale(model, recipe)
     if fast:
         compile_neurons(model)
-    regularize = torch.compile(regularization, dynamic=False) if fast else regularization
+    loss_of = Criterion(recipe, compiled=fast)
     model.to(device, memory_format=torch.channels_last)
+    shared = StepLogits(model)
+    if is_distributed():
+        shared = DistributedDataParallel(shared, [device] if "cuda" in device else None)
     groups = parameter_groups(model, recipe)
     optimizer = torch.optim.AdamW(groups, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -111,12 +125,12 @@ def train(
         set_steps(model, recipe.warmup_steps if epoch <= recipe.warmup_epochs else steps)
         model.train()
         total = 0.0
-        for chosen in torch.randperm(len(images)).split(recipe.batch):
-            batch, classes = augment(images[chosen]).to(device), labels[chosen].to(device)
+        for chosen in order(len(images), recipe, epoch).split(recipe.batch):
+            mine = share(chosen)
+            batch, classes = augment(images[mine]).to(device), labels[mine].to(device)
             with record_potentials(model) as potentials, autocast(device, fast):
-                logits = model(batch.contiguous(memory_format=torch.channels_last))
-            loss = cross_entropy(logits.float(), classes)
-            loss = loss + recipe.tmpr * regularize(list(potentials.values()))
+                logits = shared(batch.contiguous(memory_format=torch.channels_last))
+            loss = loss_of(logits.float(), classes, list(potentials.values()))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -124,15 +138,78 @@ def train(
             total += loss.item() * len(chosen)
         set_steps(model, steps)
         seconds += time.monotonic() - started
-        print(
-            f"epoch {epoch:3d}/{recipe.epochs}  loss {total / len(images):.4f}  "
-            f"test accuracy {accuracy(model, test_images, test_labels, device):.2%}  "
-            f"{seconds:.0f} s",
-            flush=True,
-        )
-        keep(parts, recipe, checkpoint, epoch, seconds)
+        if is_first():
+            print(
+                f"epoch {epoch:3d}/{recipe.epochs}  loss {total / len(images):.4f}  "
+                f"test accuracy {accuracy(model, test_images, test_labels, device):.2%}  "
+                f"{seconds:.0f} s",
+                flush=True,
+            )
+            keep(parts, recipe, checkpoint, epoch, seconds)
     model.to("cpu", memory_format=torch.contiguous_format)
-    checkpoint.unlink(missing_ok=True)
+    if is_first():
+        checkpoint.unlink(missing_ok=True)
+
+
+class StepLogits(nn.Module):
+    """A model that returns its logits at every time step, (T, N, classes)."""
+
+    def __init__(self, model: SpikeModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See ``SpikeModel.forward_steps``."""
+        return self.model.forward_steps(x)
+
+
+class Criterion:
+    """The loss of a recipe.
+
+    Args:
+        recipe: Says which.
+        compiled: Whether the regularization of TMPR is compiled.
+    """
+
+    def __init__(self, recipe: Recipe, *, compiled: bool) -> None:
+        self._recipe = recipe
+        self._regularize = (
+            torch.compile(regularization, dynamic=False) if compiled else regularization
+        )
+
+    def __call__(self, logits: Tensor, classes: Tensor, potentials: list[Tensor]) -> Tensor:
+        """Of logits (T, N, classes), the right classes (N,), and what was recorded on the way."""
+        if self._recipe.loss == "tet":
+            return temporal_efficient_loss(logits, classes)
+        loss = cross_entropy(logits, classes)
+        if self._recipe.loss == "tmpr":
+            loss = loss + self._recipe.tmpr * self._regularize(potentials)
+        return loss
+
+
+def is_distributed() -> bool:
+    """Whether several processes train one network."""
+    return distributed.is_available() and distributed.is_initialized()
+
+
+def is_first() -> bool:
+    """Whether this process is the one that reports and saves."""
+    return not is_distributed() or distributed.get_rank() == 0
+
+
+def order(count: int, recipe: Recipe, epoch: int) -> Tensor:
+    """The images of an epoch in random order, the same in every process."""
+    random = torch.Generator().manual_seed(recipe.seed * 10_000 + epoch)
+    return torch.randperm(count, generator=random)
+
+
+def share(chosen: Tensor) -> Tensor:
+    """What this process takes of a batch. Each gets as many, some of them twice if need be."""
+    if not is_distributed():
+        return chosen
+    world, rank = distributed.get_world_size(), distributed.get_rank()
+    size = -(-len(chosen) // world)
+    return chosen[torch.arange(rank * size, (rank + 1) * size) % len(chosen)]
 
 
 def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
@@ -238,10 +315,13 @@ def report(model: SpikeModel, images: Tensor) -> None:
     print("neurons                         alpha    beta   gamma  firing per step")
     for name, v in potentials.items():
         neuron = model.get_submodule(name)
+        assert isinstance(neuron, SpikingNeuron)
+        fired = (v.abs() if neuron.ternary else v) >= neuron.v_threshold
+        trained = " " * 24
         if isinstance(neuron, CTSN):
-            trained = (neuron.alpha.item(), neuron.beta.item(), neuron.gamma.item())
-            rate = float((v.abs() >= neuron.v_threshold).float().mean())
-            print(f"{name:28s} " + "".join(f"{value:8.3f}" for value in trained) + f"  {rate:.1%}")
+            numbers = (neuron.alpha.item(), neuron.beta.item(), neuron.gamma.item())
+            trained = "".join(f"{number:8.3f}" for number in numbers)
+        print(f"{name:28s} {trained}  {float(fired.float().mean()):.1%}")
 
 
 def shifted(images: Tensor, pixels: int) -> Tensor:
