@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from tests.networks import CASES, as_float, sample_inputs
@@ -18,7 +19,7 @@ from trispike.runtime.energy import MemoryTwin, estimate_memory
 from trispike.targets.loihi.traffic import count_traffic
 
 
-def twins_of(network: IntegerNetwork, x: np.ndarray, **changes: object) -> list[MemoryTwin]:
+def twins_of(network: IntegerNetwork, x: npt.NDArray[np.float64], **changes: object) -> list[MemoryTwin]:
     ledger = ReferenceEngine(network).run(x).ledger
     return list(estimate_memory(network, ledger, model(**changes), input_events=3.0).twins)
 
