@@ -19,7 +19,9 @@ from trispike.runtime.energy import MemoryTwin, estimate_memory
 from trispike.targets.loihi.traffic import count_traffic
 
 
-def twins_of(network: IntegerNetwork, x: npt.NDArray[np.float64], **changes: object) -> list[MemoryTwin]:
+def twins_of(
+    network: IntegerNetwork, x: npt.NDArray[np.float64], **changes: object
+) -> list[MemoryTwin]:
     ledger = ReferenceEngine(network).run(x).ledger
     return list(estimate_memory(network, ledger, model(**changes), input_events=3.0).twins)
 
