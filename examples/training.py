@@ -129,7 +129,7 @@ def train(
             mine = share(chosen)
             batch, classes = augment(images[mine]).to(device), labels[mine].to(device)
             with record_potentials(model) as potentials, autocast(device, fast):
-                logits = shared(batch.contiguous(memory_format=torch.channels_last))
+                logits = shared(laid_out(batch))
             loss = loss_of(logits.float(), classes, list(potentials.values()))
             optimizer.zero_grad()
             loss.backward()
@@ -210,6 +210,11 @@ def share(chosen: Tensor) -> Tensor:
     world, rank = distributed.get_world_size(), distributed.get_rank()
     size = -(-len(chosen) // world)
     return chosen[torch.arange(rank * size, (rank + 1) * size) % len(chosen)]
+
+
+def laid_out(images: Tensor) -> Tensor:
+    """Images with their channels last, as convolutions like them; frames over time as they are."""
+    return images.contiguous(memory_format=torch.channels_last) if images.dim() == 4 else images
 
 
 def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
@@ -302,7 +307,7 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor, device: str = "cp
     model.eval()
     right = 0
     for chosen in torch.arange(len(images)).split(250):
-        batch = images[chosen].to(device, memory_format=torch.channels_last)
+        batch = laid_out(images[chosen].to(device))
         right += int((model(batch).argmax(1).cpu() == labels[chosen]).sum())
     return right / len(images)
 
