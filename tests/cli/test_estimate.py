@@ -1,6 +1,8 @@
 """``trispike estimate``: the numbers of the API, their sources, and what is left out."""
 
 import json
+import math
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -9,10 +11,12 @@ import pytest
 
 import trispike
 from tests.cli.conftest import Files
-from trispike.cli.console import joules
+from trispike.cli.console import joules, seconds
 from trispike.network import Population, dense_macs, storage
 from trispike.runtime import Result
-from trispike.runtime.energy import Estimate, load_profile
+from trispike.runtime.energy import Estimate, load_hardware, load_profile
+from trispike.runtime.engines import build_engine, default_engine
+from trispike.runtime.pricing import price_run
 from trispike.targets.loihi.files import save_placement
 from trispike.targets.loihi.hardware import load_chip
 from trispike.targets.loihi.placement import place
@@ -23,9 +27,12 @@ def command(files: Files, *more: object) -> tuple[object, ...]:
 
 
 def expected(files: Files, **options: Any) -> tuple[Result, Estimate]:
+    network = trispike.load(files.integer_network)
     with np.load(files.data) as data:
-        result = trispike.simulate(trispike.load(files.integer_network), data["x"], data["y"])
-    return result, trispike.estimate(result, **options)
+        engine = build_engine(default_engine(), network)
+        result = engine.run(data["x"], data["y"], per_sample=True)
+    prices = load_hardware(options.pop("hardware", "loihi1"))
+    return result, price_run(network, result.ledger, prices, **options)
 
 
 def test_the_numbers_and_their_sources(run, files):
@@ -34,8 +41,11 @@ def test_the_numbers_and_their_sources(run, files):
     assert (outcome.code, outcome.err) == (0, "")
     for layer in priced.layers:
         assert f"{layer.name} " in outcome.out
-    total = f"{joules(priced.energy_per_inference_joules)} per inference on Loihi 1"
-    assert f"\n{total} (simulated figures, per term), mean of 12 samples\n" in outcome.out
+    total = joules(priced.energy_per_inference_joules)
+    band = f"{joules(priced.low_joules)} to {joules(priced.high_joules)}"
+    head = f"{total} ({band}) per inference on Loihi 1 (simulated figures, per term)"
+    assert f"\n{head}, mean of 12 samples\n" in outcome.out
+    assert priced.low_joules < priced.high_joules
     for coefficient in load_profile("loihi1").coefficients.values():
         assert coefficient.citation in outcome.out
     graded = {term.event: term for term in priced.terms}["graded_operation"]
@@ -44,6 +54,79 @@ def test_the_numbers_and_their_sources(run, files):
     for why in (*priced.unpriced.values(), *priced.profile.caveats):
         assert why in outcome.out
     assert "accuracy on data.npz: " in outcome.out
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in re.split(r"  +", line)]
+
+
+def test_from_counts_to_joules_line_by_line(run, files):
+    """Each line multiplies, the lines add up, and what is uncertain or left out is said."""
+    out = run(*command(files)).out
+    result, priced = expected(files)
+    start = out.index("event  ")
+    head, *lines = out[start : out.index("+-: standard error", start)].splitlines()[:-1]
+    assert cells(head) == ["event", "per inference", "+-", "price", "energy", "low", "high"]
+    rows = {cells(line)[0]: cells(line)[1:] for line in lines}
+    terms = {term.event.replace("_", " "): term for term in priced.terms}
+    assert list(rows) == [*terms, "second neurons", "total"]
+    added = 0.0
+    for name, term in terms.items():
+        count, error, price, energy, *ends = rows[name]
+        assert count == f"{term.count:,.0f}"
+        assert error != "-"
+        assert ends == ["-", "-"]
+        if term.status == "priced":
+            assert float(price.removesuffix(" pJ")) == pytest.approx(term.picojoules)
+            assert energy == joules(term.count * float(price.removesuffix(" pJ")) * 1e-12)
+            added += term.joules or 0.0
+        else:
+            assert (price, energy) == ("none", "not priced")
+    ends = [priced.energy_per_inference_joules, priced.low_joules, priced.high_joules]
+    assert rows["total"] == [joules(end) for end in ends]
+    assert added == pytest.approx(ends[0])
+    assert rows["second neurons"] == ["0 pJ", "0 pJ", joules(ends[2] - ends[0])]
+    assert "  no published interval for 3 of 3 priced terms: " in out
+    assert f"standard error of the mean over samples: {joules(priced.standard_error_joules)}" in out
+    assert f"  prices: loihi1, SHA-256 {priced.hardware_sha256[:16]}\n" in out
+    latency = priced.latency
+    span = f"{seconds(latency.low_seconds)} to {seconds(latency.high_seconds)}\n"
+    assert f"latency of an inference, from published times per event: {span}" in out
+    for assumption in latency.assumptions:
+        assert f"  {assumption}\n" in out
+    p = result.accuracy
+    error = f"{100 * math.sqrt(p * (1 - p) / 12):.2f}%"
+    text = f"accuracy on data.npz: {100 * p:.2f}% +- {error} (standard error); "
+    assert text + f"{joules(ends[0] / p)} per correct prediction\n" in out
+    facts = run(*command(files, "--json")).json
+    assert facts["joules_per_correct_prediction"] == pytest.approx(ends[0] / p)
+    assert facts["accuracy_standard_error"] == pytest.approx(math.sqrt(p * (1 - p) / 12))
+
+
+def test_published_intervals_and_kinds_of_synapses_are_printed(run, files):
+    out = run(*command(files, "--hardware", "loihi1-regressed")).out
+    _, priced = expected(files, hardware="loihi1-regressed")
+    kinds = {t.variant: t for t in priced.terms if t.variant}
+    assert {kind: t.picojoules for kind, t in kinds.items()}["convolution"] == 24.0
+    for kind, term in kinds.items():
+        (line,) = [x for x in out.splitlines() if x.startswith(f"synaptic operation, {kind}  ")]
+        energies = (term.joules, term.low_joules, term.high_joules)
+        assert cells(line)[3:] == [f"{term.picojoules:g} pJ", *map(joules, energies)]
+    assert "no published interval" not in out
+    assert "  latency: no times are known for this hardware\n" in out
+
+
+def test_the_busiest_core_of_a_placement(run, files, placement):
+    options = ("--placement", placement)
+    facts = run(*command(files, *options, "--json")).json
+    latency = facts["latency"]
+    assert latency["low_seconds"] < latency["busiest_core_seconds"] < latency["high_seconds"]
+    terms = {term["event"]: term for term in facts["terms"]}
+    assert terms["input_message"]["count"] > 0
+    assert terms["input_message"]["joules"] is None
+    out = run(*command(files, *options)).out
+    assert f"of the placement {seconds(latency['busiest_core_seconds'])}\n" in out
+    assert f"not in it: input message ({terms['input_message']['count']:,.0f} per inf" in out
 
 
 @pytest.mark.parametrize("hardware", ["loihi1", "cmos45-fp32", "cmos45-int8"])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.networks import CASES, Builder, sample_inputs
+from tests.runtime.energy.tool_networks import NETWORKS, data_of
 from trispike.errors import InvalidDataError
 from trispike.network import (
     Connection,
@@ -33,6 +35,8 @@ from trispike.runtime.energy.conventions import (
     sees_other_inputs,
 )
 from trispike.runtime.input_counts import input_counts
+
+RECORDED = Path(__file__).with_name("recorded_tools.json")
 
 KERNEL = np.array([[[[1, 0, 1]]]], dtype=np.int8)
 """Three taps, one of them zero."""
@@ -254,3 +258,45 @@ def test_a_ledger_of_another_network():
         conventions(ledger, CASES["dilation"](), inputs)
     with pytest.raises(InvalidDataError, match="ledger: got no samples"):
         conventions(replace(ledger, samples=0), CASES["groups"](), inputs)
+
+
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_counts_that_the_tools_themselves_gave(name):
+    """Recorded from NeuroBench 2.3.0 and syops 0.0.5; the file has the command."""
+    recorded = json.loads(RECORDED.read_text(encoding="utf-8"))["networks"]
+    assert recorded.keys() == NETWORKS.keys()
+    made = NETWORKS[name]()
+    data, theirs = data_of(made), recorded[name]
+    by_id = found(made, data)
+    # They see averages where pooling comes first.
+    neurobench = (
+        neurobench_before_folding(made, data) if sees_other_inputs(made) else by_id["neurobench"]
+    )
+    assert theirs["neurobench"] == {
+        "Effective_ACs": neurobench.accumulates,
+        "Effective_MACs": neurobench.multiply_accumulates,
+        "Dense": neurobench.dense,
+    }
+    syops = by_id["syops"]
+    ours = [syops.dense, syops.accumulates, syops.multiply_accumulates]
+    assert ours == pytest.approx(theirs["syops"], rel=1e-6)
+
+
+def test_prices_are_those_of_the_tools():
+    """KerasSpiking 0.3.0, ModelEnergy: J per synaptic operation and per neuron update."""
+    table = {
+        "loihi": (27.1e-12, 81e-12),
+        "spinnaker": (13.3e-9, 26e-9),
+        "spinnaker2": (450e-12, 2.19e-9),
+        "cpu": (8.6e-9, 8.6e-9),
+        "gpu": (0.3e-9, 0.3e-9),
+        "arm": (0.9e-9, 0.9e-9),
+    }
+    assert set(KERAS_SPIKING) == set(table)
+    by_id = found(network(), DATA)
+    for device, (synop, update) in table.items():
+        row = by_id[f"keras-spiking-{device}"]
+        assert row.joules == pytest.approx(row.accumulates * synop + row.neuron_updates * update)
+    papers = by_id["papers-0.9-4.6"]
+    total = papers.accumulates * 0.9e-12 + papers.multiply_accumulates * 4.6e-12
+    assert papers.joules == pytest.approx(total)

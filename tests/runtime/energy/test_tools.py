@@ -5,15 +5,17 @@
 
 from __future__ import annotations
 
-from importlib import import_module
+import json
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.networks import CASES, Builder, as_float, sample_inputs
-from trispike.network import Connection, Conv2d, Dense, IntegerNetwork, Network, SumPool
+from tests.networks import CASES, as_float
+from tests.runtime.energy.tool_networks import NETWORKS, data_of
+from trispike.network import Connection, Conv2d, Dense, Network
 from trispike.network.dynamics import time_steps
 from trispike.runtime import ReferenceEngine
 from trispike.runtime.energy.conventions import (
@@ -30,8 +32,8 @@ from trispike.nn import load_checkpoint  # noqa: E402 - needs torch
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # theirs
 
+RECORDED = Path(__file__).with_name("recorded_tools.json")
 FASHION = Path(__file__).parents[3] / "examples" / "networks" / "ctsn_fashion_mnist.pth"
-SAMPLES = 5
 
 
 def layer_of(c: Connection) -> Any:
@@ -79,40 +81,6 @@ class Module(torch.nn.Module):  # type: ignore[name-defined, misc]
                 assert np.allclose(current, c.operator.apply(pooled), rtol=1e-12, atol=1e-9)
             logits = logits + step.logits
         return torch.from_numpy(np.asarray(logits))
-
-
-def binary() -> IntegerNetwork:
-    """Spikes of one sign only, in the network and at its input."""
-    b = Builder(40, encoding="spikes")
-    neuron = {"th_neg": 1 << 23}
-    b.layer("input", "first", b.conv("input", 4), neuron=neuron)
-    b.layer("first", "second", b.conv("first", 4, stride=(2, 2)), neuron=neuron)
-    return b.build("second")
-
-
-def pooled_binary() -> IntegerNetwork:
-    """The same with average pooling before the second layer."""
-    b = Builder(41, (2, 8, 8))
-    neuron = {"th_neg": 1 << 23}
-    b.layer("input", "first", b.conv("input", 4), neuron=neuron)
-    pool = SumPool(kernel=(2, 2), stride=(2, 2))
-    b.layer("first", "second", b.conv("first", 4), pool=pool, neuron=neuron)
-    return b.build("second")
-
-
-NETWORKS = {
-    **{
-        name: CASES[name]
-        for name in ("strided_asymmetric", "groups", "dilation", "static_form", "soft_reset")
-    },
-    "binary": binary,
-    "pooled_binary": pooled_binary,
-}
-
-
-def data_of(network: Network) -> Any:
-    data = sample_inputs(network, SAMPLES)
-    return (data > 0).astype(np.int64) if network.input.encoding == "spikes" else data
 
 
 def ours(network: Network, data: Any) -> dict[str, Any]:
@@ -203,6 +171,20 @@ def test_syops_counts_the_same(name, monkeypatch):
     assert (expected.accumulates > 0) == ("binary" in name)
 
 
+@pytest.mark.parametrize("name", list(NETWORKS))
+def test_the_recorded_counts_are_those_of_the_tools(name, monkeypatch):
+    """``test_conventions.py`` compares them with ours where the tools are not installed."""
+    recorded = json.loads(RECORDED.read_text(encoding="utf-8"))
+    network = NETWORKS[name]()
+    data = data_of(network)
+    assert recorded["networks"][name] == {
+        "neurobench": neurobench_counts(Module(network), data),
+        "syops": list(syops_counts(Module(network), data, monkeypatch)),
+    }
+    for tool in ("neurobench", "syops"):
+        assert metadata.version(tool) == recorded["versions"][tool]
+
+
 def test_both_tools_on_the_trained_network_itself(monkeypatch):
     """The PyTorch module as it was trained, beside the float network that it was folded into."""
     module = load_checkpoint(FASHION, "ctsn-vgg6", steps=4, form="static").double()
@@ -222,3 +204,23 @@ def test_both_tools_on_the_trained_network_itself(monkeypatch):
     assert ac == expected["syops"].accumulates == 0
     assert total == mac == expected["syops"].multiply_accumulates + more
     assert expected["syops"].dense == expected["syops"].multiply_accumulates
+
+
+def record() -> dict[str, Any]:
+    """What ``recorded_tools.json`` holds, from the tools themselves."""
+    networks = {}
+    for name, build in NETWORKS.items():
+        network = build()
+        data = data_of(network)
+        with pytest.MonkeyPatch.context() as patch:
+            syops = list(syops_counts(Module(network), data, patch))
+        networks[name] = {"neurobench": neurobench_counts(Module(network), data), "syops": syops}
+    return {
+        "command": "PYTHONPATH=. .venv-interop/bin/python -m tests.runtime.energy.test_tools",
+        "versions": {tool: metadata.version(tool) for tool in ("neurobench", "syops", "torch")},
+        "networks": networks,
+    }
+
+
+if __name__ == "__main__":
+    RECORDED.write_text(json.dumps(record(), indent=2) + "\n", encoding="utf-8")
