@@ -35,6 +35,8 @@ DIAGNOSED_SAMPLES = 64
 
 SUFFIXES = (".html", ".htm")
 
+_SPIKES = {-1: "-1", 0: "0", 1: "+1"}
+
 
 @command
 def diagnose(
@@ -168,8 +170,8 @@ def _divergence(d: Divergence) -> str:
     place = ", ".join(map(str, d.neuron))
     return (
         f"{d.population} neuron ({place}), sample {d.sample}, step {d.step}: "
-        f"{d.float_state.spike:+d} in float ({_state(d.float_state, 1.0)}), "
-        f"{d.integer_state.spike:+d} in integers ({_state(d.integer_state, d.unit)})"
+        f"{_SPIKES[d.float_state.spike]} in float ({_state(d.float_state, 1.0)}), "
+        f"{_SPIKES[d.integer_state.spike]} in integers ({_state(d.integer_state, d.unit)})"
     )
 
 

@@ -45,6 +45,9 @@ MOST_STATE_BITS, MOST_STATE_SHIFT = 32, 16
 THRESHOLD_BITS = 10
 """Significant bits that a threshold should have: a rounding error of a thousandth."""
 
+COARSE = 0.5
+"""Rounding error of a threshold that counts, relative to the error of the current."""
+
 CLIPPED_INPUT = 1e-3
 """Values of the input that may lie beyond the calibrated range."""
 
@@ -61,7 +64,7 @@ RATE_SHIFT = 0.10
 """Change of a layer's firing rate by itself, relative to the float network's."""
 
 CHANGED_PREDICTIONS = 0.01
-"""Predictions that change because of the readout alone."""
+"""Predictions that change, because of the readout alone or with all errors together."""
 
 RULES = {
     "input": "the input is clipped, or too coarse",
@@ -70,7 +73,7 @@ RULES = {
     "dead": "neurons stopped firing because of the quantization",
     "always": "neurons always fire because of the quantization",
     "current": "the error of the current is more than a tenth of it",
-    "coarse": "thresholds have too few bits",
+    "coarse": "thresholds have few bits, and their rounding counts beside the current's error",
     "sensitive": "the current is right, but spikes differ",
     "rate": "the firing rate moved, although the current is right",
     "readout": "predictions change because of the readout",
@@ -97,7 +100,7 @@ def advise(
         found += _trained(population)
     found += _readout(readout, [c for c in connections if c.target == readout.name])
     if not any(a.rule != "trained" for a in found):
-        found += _accumulation(populations)
+        found += _accumulation(populations, readout)
     return tuple(sorted(found, key=lambda a: -a.severity))  # stable: equal ones as in the network
 
 
@@ -206,7 +209,7 @@ def _cause_of_extremes(
 
 def _currents(p: PopulationDiagnosis, incoming: list[ConnectionDiagnosis]) -> Iterator[Advice]:
     own = p.forced
-    coarse = p.threshold_bits is not None and p.threshold_bits < THRESHOLD_BITS
+    coarse = _is_coarse(p)
     if own.spike_error < SPIKE_ERROR:
         return
     if _is_low(own.sqnr_db_total):
@@ -234,6 +237,14 @@ def _currents(p: PopulationDiagnosis, incoming: list[ConnectionDiagnosis]) -> It
             "many potentials lie next to a threshold",
             "Fine-tune the integer network.",
         )  # fmt: skip
+
+
+def _is_coarse(p: PopulationDiagnosis) -> bool:
+    """Whether the rounding of the smallest threshold counts beside the error of the current."""
+    if p.threshold_bits is None or p.threshold_bits >= THRESHOLD_BITS:
+        return False
+    sqnr = p.forced.sqnr_db_total
+    return sqnr is None or 2.0**-p.threshold_bits >= COARSE * 10 ** (-sqnr / 20)
 
 
 def _finer(p: PopulationDiagnosis) -> tuple[Knob, str]:
@@ -330,10 +341,16 @@ def _readout(readout: ReadoutDiagnosis, incoming: list[ConnectionDiagnosis]) -> 
         yield from _weights("readout", readout.name, sqnr, incoming, changed)
 
 
-def _accumulation(populations: Sequence[PopulationDiagnosis]) -> Iterator[Advice]:
+def _accumulation(
+    populations: Sequence[PopulationDiagnosis], readout: ReadoutDiagnosis
+) -> Iterator[Advice]:
     worst = max(populations, key=lambda p: p.own.spike_error, default=None)
-    if worst is not None and worst.own.spike_error >= ACCUMULATED:
-        origin = max(populations, key=lambda p: p.forced.spike_error)
+    if worst is None or 1 - readout.prediction_agreement < CHANGED_PREDICTIONS:
+        return
+    if worst.own.spike_error >= ACCUMULATED:
+        origin = max(
+            populations[: populations.index(worst) + 1], key=lambda p: p.forced.spike_error
+        )
         yield _about(
             worst, "accumulation", "fine-tuning",
             f"{_percent(worst.own.spike_error)} of its spikes are wrong, but only "
