@@ -13,7 +13,7 @@ def test_a_float_network_becomes_the_one_that_the_api_makes(run, files, tmp_path
     assert (outcome.code, outcome.err) == (0, "")
     for name in trispike.load(output).populations:
         assert f"\n{name} " in outcome.out
-    assert "8-bit weights, one scale per channel; on 12 calibration samples: acc" in outcome.out
+    assert "8-bit weights (nearest), one scale per channel; on 12 calibration samples: acc" in outcome.out
     assert outcome.out.endswith(f"wrote {output}\n")
     assert storage.equal(trispike.load(output), trispike.load(files.integer_network))
 

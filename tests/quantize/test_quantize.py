@@ -31,14 +31,14 @@ from trispike.network import (
 )
 from trispike.network.fixed_point import never, state_limit
 from trispike.quantize import Quantization, quantize
-from trispike.quantize.quantize import (
+from trispike.quantize.neurons import (
     DEFAULT_STATE_SHIFT,
     STATE_SHIFTS,
     THRESHOLD_BITS,
-    TIME_WEIGHT_LIMIT,
-    _best_shift,
-    _Candidate,
+    Candidate,
+    best_shift,
 )
+from trispike.quantize.units import TIME_WEIGHT_LIMIT
 from trispike.runtime import ReferenceEngine
 
 
@@ -141,7 +141,12 @@ def test_provenance_is_kept_and_extended():
     net = quantize(source, data_for(source), weight_bits=5, granularity="layer").network
     assert net.provenance == {
         "from": "x",
-        "quantization": {"weight_bits": 5, "granularity": "layer", "state_bits": 24},
+        "quantization": {
+            "weight_bits": 5,
+            "granularity": "layer",
+            "state_bits": 24,
+            "method": "gptq",
+        },
     }
 
 
@@ -397,15 +402,15 @@ def test_a_convolution_into_the_classes_is_read_out():
 def test_the_choice_of_the_shift(proved, precise, chosen):
     neuron = FixedPointNeuron()
     candidates = {
-        shift: _Candidate(neuron, 0, is_proved=shift in proved, is_precise=shift in precise)
+        shift: Candidate(neuron, 0, is_proved=shift in proved, is_precise=shift in precise)
         for shift in STATE_SHIFTS
     }
-    assert _best_shift(candidates) == chosen
+    assert best_shift(candidates) == chosen
 
 
 def test_shifts_that_have_no_integer_form_are_no_candidates():
-    candidates = {3: _Candidate(FixedPointNeuron(), 0, is_proved=False, is_precise=False)}
-    assert _best_shift(candidates) == 3
+    candidates = {3: Candidate(FixedPointNeuron(), 0, is_proved=False, is_precise=False)}
+    assert best_shift(candidates) == 3
 
 
 @settings(max_examples=25)

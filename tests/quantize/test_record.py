@@ -41,7 +41,7 @@ def case(request):
     source = as_float(integer, unit=0.01)
     data = sample_inputs(integer, 7)
     labels = np.arange(7) % source.readout.classes
-    result = quantize(source, data, labels, weight_bits=4, state_bits=18)
+    result = quantize(source, data, labels, weight_bits=4, state_bits=18, method="nearest")
     runs = [ReferenceEngine(n).run(data, labels, record="all") for n in (source, result.network)]
     return source, result, runs
 
@@ -66,6 +66,8 @@ def test_populations(case: Case):
             state_bound=record.state_bound,  # see test_headroom.py
             headroom_bits=math.log2((2 ** (neuron.state_bits - 1) - 1) / record.state_bound),
             saturations=int(integer.ledger.populations[record.name].saturations.sum()),
+            current_sqnr_db=None,  # see test_fitting.py
+            bias_correction=0.0,
             spike_agreement=float((a == b).mean()),
             firing_rate_float=float((a != 0).mean()),
             firing_rate_integer=float((b != 0).mean()),
@@ -87,6 +89,7 @@ def test_connections(case: Case):
         seen[c.target] = position + 1
         assert (record.exponent, record.bits) == (c.exponent, c.bits)
         assert record.bits == 4
+        assert (record.method, record.scale_ratio, record.weights_clipped) == ("nearest", 1, 0)
         assert record.scale_min <= record.scale_max
         is_layer = c.target == net.readout.name
         assert not is_layer or record.scale_min == record.scale_max
@@ -126,10 +129,12 @@ def test_the_whole(case: Case):
     assert record == QuantizationRecord(
         weight_bits=4,
         granularity="channel",
+        method="nearest",
         state_bits=18,
         input_scale=net.input.scale,
         input_clipped=0.0,
         readout_scale=net.readout.scale,
+        readout_current_sqnr_db=None,
         connections=record.connections,
         populations=record.populations,
         first_divergence=differing[0] if differing else None,

@@ -15,6 +15,7 @@ from trispike.quantize import weights
 from trispike.quantize.weights import (
     EXPONENT_LIMIT,
     IntegerWeights,
+    Scaling,
     quantize_weights,
     rows,
     with_rows,
@@ -38,12 +39,14 @@ def quantized(
     shape: tuple[int, ...] = SHAPE,
 ) -> IntegerWeights:
     return quantize_weights(
-        operators,
-        [shape] * len(operators),
-        np.broadcast_to(floors, (channels,)).astype(float),
-        np.broadcast_to(unweighted, (channels,)).astype(float),
-        bits=bits,
-        per_channel=per_channel,
+        Scaling(
+            operators,
+            [shape] * len(operators),
+            np.broadcast_to(floors, (channels,)).astype(float),
+            np.broadcast_to(unweighted, (channels,)).astype(float),
+            bits=[bits] * len(operators),
+            per_channel=per_channel,
+        )
     )
 
 

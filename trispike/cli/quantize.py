@@ -22,7 +22,7 @@ from trispike.cli.console import (
 )
 from trispike.cli.data import DATA_SOURCES, load_for
 from trispike.network import digest, load, save
-from trispike.quantize import Granularity, Quantization
+from trispike.quantize import Granularity, Method, Quantization
 from trispike.quantize import quantize as quantize_network
 from trispike.runtime.data import Data
 
@@ -44,6 +44,13 @@ def quantize(
     granularity: Annotated[
         Granularity, typer.Option(help="One weight scale per output channel, or per layer.")
     ] = "channel",
+    method: Annotated[
+        Method | None,
+        typer.Option(
+            help="nearest: every weight by itself. clipped: scales by the error of the currents. "
+            "gptq: weights rounded together. Default: nearest for 8 bits, gptq for fewer."
+        ),
+    ] = None,
     state_bits: Annotated[int, typer.Option(min=8, max=32, help="Width of a state.")] = 24,
     state_shift: Annotated[
         int | None,
@@ -68,6 +75,7 @@ def quantize(
             data.y,
             weight_bits=weight_bits,
             granularity=granularity,
+            method=method,
             state_bits=state_bits,
             state_shift=state_shift,
             progress=progress,
@@ -113,7 +121,8 @@ def print_quantization(quantization: Quantization) -> None:
         )
     out.print(populations)
     out.print(
-        f"{record.weight_bits}-bit weights, one scale per {record.granularity}; on "
+        f"{record.weight_bits}-bit weights ({record.method}), one scale per "
+        f"{record.granularity}; on "
         f"{record.samples} calibration samples: accuracy "
         f"{percent(record.accuracy_float)} float, {percent(record.accuracy_integer)} integer, "
         f"{percent(record.prediction_agreement)} of predictions equal"

@@ -99,76 +99,133 @@ def with_rows(operator: Operator, values: Array, shape: Shape) -> Operator:
     return replace(operator, weight=values.reshape(operator.weight.shape))
 
 
-def quantize_weights(
-    operators: Sequence[Operator],
-    shapes: Sequence[Shape],
-    floors: Array,
-    unweighted: Array,
-    *,
-    bits: int,
-    per_channel: bool,
-) -> IntegerWeights:
-    """Choose scales and exponents that minimise the error of the weights, and round.
+class Scaling:
+    """How the scales of a target follow from its weights and the exponents of its connections.
 
     Args:
         operators: Float operators of all connections into one target.
         shapes: What each of them puts out.
         floors: (channels,) smallest scale that keeps thresholds and bias within the state.
         unweighted: (channels,) scale of a channel without any weight.
-        bits: Width of a weight, sign included.
+        bits: Per connection, width of a weight, sign included.
         per_channel: One scale per output channel, or one for all.
     """
-    channels, top = len(floors), (1 << (bits - 1)) - 1
-    parts = []
-    for operator, shape in zip(operators, shapes, strict=True):
-        weight = rows(operator, shape, channels)
-        parts.append(
-            _Part(
-                weight=weight,
-                largest=np.abs(weight).max(axis=1),
-                power=(weight**2).sum(axis=1),
-                is_shortcut=isinstance(operator, Identity),
-            )
+
+    def __init__(
+        self,
+        operators: Sequence[Operator],
+        shapes: Sequence[Shape],
+        floors: Array,
+        unweighted: Array,
+        *,
+        bits: Sequence[int],
+        per_channel: bool,
+    ) -> None:
+        self.operators = tuple(operators)
+        self.shapes = tuple(shapes)
+        self.floors = floors
+        self.channels = len(floors)
+        self.per_channel = per_channel
+        self.tops = tuple((1 << (width - 1)) - 1 for width in bits)
+        """Per connection, the largest mantissa."""
+        self.parts = tuple(
+            _part(operator, shape, self.channels)
+            for operator, shape in zip(operators, shapes, strict=True)
         )
-    shortcut = next((n for n, part in enumerate(parts) if part.is_shortcut), None)
+        self._unweighted = unweighted
+        self.shortcut = next((n for n, part in enumerate(self.parts) if part.is_shortcut), None)
+        """The connection whose weights the scales are made to fit, if there is one."""
 
-    def scales_at(exponents: Exponents) -> Array:
-        scales = _scales(parts, exponents, top, floors, unweighted, per_channel=per_channel)
-        if shortcut is None:
+    def at(self, exponents: Exponents, factor: float = 1.0) -> Array:
+        """(channels,): the smallest scales with which every mantissa fits, times a factor.
+
+        Enlarged where floors or a shortcut ask for it.
+        """
+        needed = np.zeros_like(self.floors)
+        for part, top, exponent in zip(self.parts, self.tops, exponents, strict=True):
+            needed = np.maximum(needed, part.largest / (top * 2.0**exponent))
+        weighted = needed > 0
+        scales = np.where(weighted, needed * factor, self._unweighted)
+        scales = np.maximum(scales, self.floors)
+        if not self.per_channel:
+            # Channels without weights follow the others, and decide where there are no others.
+            decisive = scales[weighted] if weighted.any() else scales
+            scales = np.full_like(scales, decisive.max())
+        return self.fitted(scales, exponents)
+
+    def fitted(self, scales: Array, exponents: Exponents) -> Array:
+        """Scales no smaller than these that keep to the floors and suit a shortcut."""
+        floors = self.floors if self.per_channel else self.floors.max(initial=0.0)
+        scales = np.maximum(np.maximum(scales, floors), SMALLEST_SCALE)
+        if self.shortcut is None:
             return scales
-        weight, exponent = parts[shortcut].weight, exponents[shortcut]
-        return _snapped(scales, weight, exponent, per_channel=per_channel)
+        weight, exponent = self.parts[self.shortcut].weight, exponents[self.shortcut]
+        return _snapped(scales, weight, exponent, per_channel=self.per_channel)
 
-    @cache
-    def noise_at(exponents: Exponents) -> float:
-        """Noise of the accumulator, relative to the size of the weights."""
-        scales = scales_at(exponents)
-        noise, power = np.zeros(channels), np.full(channels, SMALLEST_SCALE)
-        for part, exponent in zip(parts, exponents, strict=True):
+    def noise(self, exponents: Exponents) -> float:
+        """Rounding noise of the weights, relative to their size, summed over channels."""
+        scales = self.at(exponents)
+        noise, power = np.zeros(self.channels), np.full(self.channels, SMALLEST_SCALE)
+        for part, exponent in zip(self.parts, exponents, strict=True):
             noise += part.noise(scales, exponent)
             power += part.power
         return float((noise / power).sum())
 
-    exponents = _search(noise_at, _by_size(parts))
-    scales = scales_at(exponents)
-    integers, sqnr = [], []
-    for part, exponent in zip(parts, exponents, strict=True):
-        rounded, step = part.integers(scales, exponent)
-        rounded = np.clip(rounded, -top, top)
-        noise = float(((rounded * step - part.weight) ** 2).sum())
+    def exponents(self) -> Exponents:
+        """Those with the least noise."""
+        return _search(cache(self.noise), _by_size(self.parts))
+
+
+def quantize_weights(scaling: Scaling) -> IntegerWeights:
+    """The scales and exponents that minimise the error of the weights, and the nearest integers."""
+    exponents = scaling.exponents()
+    scales = scaling.at(exponents)
+    integers = [
+        np.clip(part.integers(scales, exponent)[0], -top, top)
+        for part, top, exponent in zip(scaling.parts, scaling.tops, exponents, strict=True)
+    ]
+    return integer_weights(scaling, scales, exponents, integers)
+
+
+def integer_weights(
+    scaling: Scaling, scales: Array, exponents: Exponents, integers: Sequence[Array]
+) -> IntegerWeights:
+    """Chosen integers as operators, with what they cost.
+
+    Args:
+        scaling: Of the target.
+        scales: (channels,), as chosen.
+        exponents: Per connection.
+        integers: Per connection, (channels, K) in the form of :func:`rows`.
+    """
+    sqnr = []
+    for part, exponent, chosen in zip(scaling.parts, exponents, integers, strict=True):
+        step = (scales * 2.0**exponent)[:, None]
+        noise = float(((chosen * step - part.weight) ** 2).sum())
         signal = float(part.power.sum())
         # Below this, the difference is float rounding of an exact representation.
         is_exact = noise <= signal * 1e-24
         sqnr.append(None if is_exact else 10 * math.log10(signal / noise))
-        integers.append(rounded.astype(np.int8))
     return IntegerWeights(
         scales=scales,
         exponents=exponents,
         operators=tuple(
-            with_rows(operator, integer, shape)
-            for operator, integer, shape in zip(operators, integers, shapes, strict=True)
+            with_rows(operator, chosen.astype(np.int8), shape)
+            for operator, chosen, shape in zip(
+                scaling.operators, integers, scaling.shapes, strict=True
+            )
         ),
         sqnr_db=tuple(sqnr),
+    )
+
+
+def _part(operator: Operator, shape: Shape, channels: int) -> _Part:
+    weight = rows(operator, shape, channels)
+    return _Part(
+        weight=weight,
+        largest=np.abs(weight).max(axis=1),
+        power=(weight**2).sum(axis=1),
+        is_shortcut=isinstance(operator, Identity),
     )
 
 
@@ -214,28 +271,6 @@ def _search(noise_at: Callable[[Exponents], float], start: Exponents) -> Exponen
 def _from_zero(exponents: Exponents) -> Exponents:
     smallest = min(exponents)
     return tuple(exponent - smallest for exponent in exponents)
-
-
-def _scales(
-    parts: Sequence[_Part],
-    exponents: Exponents,
-    top: int,
-    floors: Array,
-    unweighted: Array,
-    *,
-    per_channel: bool,
-) -> Array:
-    """The smallest scales with which every mantissa fits."""
-    needed = np.zeros_like(floors)
-    for part, exponent in zip(parts, exponents, strict=True):
-        needed = np.maximum(needed, part.largest / (top * 2.0**exponent))
-    weighted = needed > 0
-    scales = np.maximum(np.where(weighted, needed, unweighted), floors)
-    if not per_channel:
-        # Channels without weights follow the others, and decide where there are no others.
-        decisive = scales[weighted] if weighted.any() else scales
-        scales = np.full_like(scales, max(decisive.max(), floors.max()))
-    return np.maximum(scales, SMALLEST_SCALE)
 
 
 def _snapped(scales: Array, shortcut: Array, exponent: int, *, per_channel: bool) -> Array:
