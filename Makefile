@@ -37,7 +37,7 @@ test-all: $(STAMP)  ## run all tests
 interop: $(INTEROP_STAMP)  ## test against Norse, sinabs, snnTorch, SpikingJelly, SANA-FE, NeuroBench and syops
 	@PYTHONPATH=. $(VENV)-interop/bin/python -m pytest tests/export/nir/test_interop.py \
 	    tests/benchmarks/test_eager.py tests/targets/sanafe \
-	    tests/runtime/energy/test_tools.py $(PYTEST_ARGS)
+	    tests/runtime/energy/test_tools.py tests/runtime/data/events/test_binning.py $(PYTEST_ARGS)
 
 check: $(STAMP)  ## lint, formatting, types, import rules; changes nothing
 	$(BIN)/ruff check
