@@ -9,11 +9,13 @@ import pytest
 import trispike
 from tests.cli.conftest import Files
 from trispike.cli import ledger
+from trispike.cli.console import joules
 from trispike.network import Network, digest
 from trispike.runtime import ReferenceEngine, Result
 from trispike.runtime.derived_counts import derived_counts
+from trispike.runtime.energy import estimate_energy, load_profile
 from trispike.runtime.ledger_file import load_ledger, save_ledger, stored_ledger
-from trispike.runtime.statistics import KINDS, statistics
+from trispike.runtime.statistics import KINDS, EnergySpread, statistics
 
 
 @pytest.fixture
@@ -69,6 +71,36 @@ def test_it_is_priced_again_without_data(hardware, run, files, counts):
     assert json[0]["accuracy"] is not None
 
 
+def test_conventions_again_without_data(run, files, counts):
+    start = ("estimate", files.vectors, "--conventions")
+    again = run(*start, "--ledger", counts, "--json").json
+    fresh = run(*start, "--data", files.vectors_data, "--json").json
+    assert again == fresh
+    assert {c["id"] for c in again["conventions"]} > {"trispike", "neurobench", "syops"}
+
+
+def test_shards_are_priced_as_one(run, files, counts, tmp_path):
+    arrays = np.load(files.vectors_data)
+    options = []
+    for name, part in [("a", slice(3)), ("b", slice(3, None))]:
+        data, path = tmp_path / f"{name}.npz", tmp_path / f"{name}.safetensors"
+        np.savez(data, x=arrays["x"][part], y=arrays["y"][part])
+        run("simulate", files.vectors, "--data", data, "--ledger-out", path)
+        options += ["--ledger", path]
+    start = ("estimate", files.vectors, "--hardware", "cmos45-memory", "--statistics", "--json")
+    whole = run(*start, "--ledger", counts).json
+    merged = run(*start, *options).json
+    assert merged.pop("data") == "a.npz, b.npz"
+    assert merged == {key: value for key, value in whole.items() if key != "data"}
+
+
+def test_the_same_samples_twice_are_refused(refused, files, counts):
+    message = refused(
+        "estimate", files.vectors, "--ledger", counts, "--ledger", counts, kind="InvalidDataError"
+    )
+    assert "vectors_data.npz, which is counted already; expected other samples" in message
+
+
 def test_several_hardware_one_run(run, files, counts):
     """Assumptions apply to stored counts, too."""
     start = ("estimate", files.vectors, "--ledger", counts, "--json")
@@ -79,9 +111,16 @@ def test_several_hardware_one_run(run, files, counts):
     assert assumed > plain
 
 
+def energies(spread: EnergySpread) -> list[str]:
+    """As a table shows them, in words."""
+    numbers = (spread.mean, spread.deviation, spread.minimum, spread.maximum)
+    return " ".join(map(joules, numbers)).split()
+
+
 def test_statistics(run, files, counts):
     network, _, result = expected(files)
-    found = statistics(result.ledger, result.labels, result.predictions)
+    energy = estimate_energy(result.ledger, load_profile("loihi1")).sample_joules
+    found = statistics(result.ledger, result.labels, result.predictions, energy)
     start = ("estimate", files.vectors, "--ledger", counts)
     facts = run(*start, "--statistics", "--json").json["statistics"]
     assert facts == found.to_dict()
@@ -97,17 +136,25 @@ def test_statistics(run, files, counts):
         assert f" {label} " in out
     assert out.count("step 4 ") == len(KINDS)
     assert "class" not in out.split("How the counts")[1]
+    assert found.energy_joules is not None
+    (line,) = [line for line in out.splitlines() if line.startswith("energy ") and " all " in line]
+    assert line.split()[2:] == energies(found.energy_joules)
 
 
 def test_per_class(run, files, counts):
     _, _, result = expected(files)
-    found = statistics(result.ledger, result.labels, result.predictions)
+    energy = estimate_energy(result.ledger, load_profile("loihi1")).sample_joules
+    found = statistics(result.ledger, result.labels, result.predictions, energy)
     assert found.classes is not None
     out = run("estimate", files.vectors, "--data", files.vectors_data, "--per-class").out
     table = out.split("\nclass ")[1].splitlines()[1:]
-    assert len(table) == len(found.classes) * len(KINDS)
+    assert len(table) == len(found.classes) * (len(KINDS) + 1)
     for label, group in found.classes.items():
-        first = table[label * len(KINDS)]
+        first = table[label * (len(KINDS) + 1)]
+        assert group.energy_joules is not None
+        assert table[label * (len(KINDS) + 1) + len(KINDS)].split() == [
+            "energy", *energies(group.energy_joules)
+        ]  # fmt: skip
         spread = group.totals["spikes"]
         assert first.split()[:2] == [str(label), str(group.samples)]
         assert first.split()[-4:] == [
@@ -116,6 +163,18 @@ def test_per_class(run, files, counts):
         ]  # fmt: skip
     facts = run("estimate", files.vectors, "--ledger", counts, "--per-class", "--json").json
     assert facts["statistics"] == found.to_dict()
+
+
+def test_no_energy_of_a_sample_on_a_placement(run, files, tmp_path):
+    """Messages are not counted sample by sample."""
+    placement = tmp_path / "placement.json"
+    run("check", files.vectors, "--target", "loihi2", "-o", placement)
+    start = ("estimate", files.vectors, "--data", files.vectors_data, "--placement", placement)
+    facts = run(*start, "--per-class", "--json").json["statistics"]
+    assert facts["energy_joules"] is None
+    assert {group["energy_joules"] for group in facts["classes"].values()} == {None}
+    out = run(*start, "--per-class").out
+    assert "energy of a sample: not known; on a placement, messages" in " ".join(out.split())
 
 
 def test_simulate_derives_the_rest(run, files):
@@ -182,7 +241,6 @@ def test_a_ledger_without_counts_per_sample(run, refused, files, tmp_path):
         (("--ledger", "LEDGER", "--engine", "fast"), "--engine: got with --ledger"),
         (("--ledger", "LEDGER", "--samples", "2"), "--samples: got with --ledger"),
         (("--ledger", "LEDGER", "--anytime"), "--anytime: got with --ledger"),
-        (("--ledger", "LEDGER", "--conventions"), "--conventions: got with --ledger"),
         (("--ledger", "LEDGER", "--placement", "DATA"), "--placement: got with --ledger"),
         (("--ledger", "LEDGER", "--ledger-out", "a.safetensors"), "--ledger-out: got with"),
         (("--data", "DATA", "--ledger-out", "run.npz"), "suffix '.npz'; expected .safetensors"),

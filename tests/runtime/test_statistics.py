@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,9 @@ from hypothesis import strategies as st
 from tests.networks import CASES, sample_inputs, vectors
 from trispike.errors import InvalidDataError
 from trispike.runtime import Ledger, ReferenceEngine
+from trispike.runtime.derived_counts import input_events
+from trispike.runtime.energy import Estimate, load_hardware
+from trispike.runtime.pricing import price_run
 from trispike.runtime.statistics import KINDS, Spread, spread, statistics
 
 
@@ -45,7 +49,8 @@ def test_parts_and_steps(case):
     for kind, parts in counts.groups().items():
         everything = np.stack(list(parts.values())).sum(axis=0)
         assert found.totals[kind] == spread(everything.sum(axis=1))
-        assert found.totals[kind].mean == pytest.approx(getattr(counted, kind) / 7)
+        if hasattr(counted, kind):
+            assert found.totals[kind].mean == pytest.approx(getattr(counted, kind) / 7)
         assert len(found.steps) == network.steps
         for t, step in enumerate(found.steps):
             assert step[kind] == spread(everything[:, t])
@@ -104,6 +109,50 @@ def test_a_network_without_neurons():
 def test_nothing_to_take_statistics_of(samples, change, text):
     with pytest.raises(InvalidDataError, match=text):
         statistics(replace(ledger(samples=samples), **change))
+
+
+def test_energy():
+    """Of profiles and memory models: by sample, by class, and the estimate as the mean."""
+    network, counted = CASES["vectors"](), ledger()
+    events = input_events(network, sample_inputs(network, 7)) / 7
+    labels = np.array([0, 1, 0, 1, 1, 0, 1])
+    for name in ("loihi1", "loihi1-regressed", "cmos45-memory"):
+        priced = price_run(network, counted, load_hardware(name), input_events=events)
+        joules = priced.sample_joules
+        assert joules is not None
+        found = statistics(counted, labels, joules=joules)
+        assert found.energy_joules is not None
+        assert found.energy_joules.mean == pytest.approx(priced.energy_per_inference_joules)
+        assert found.energy_joules.minimum < found.energy_joules.mean
+        assert found.energy_joules.maximum == joules.max()
+        assert found.energy_joules.deviation == pytest.approx(np.std(joules))
+        assert found.classes is not None
+        means = [found.classes[label].energy_joules for label in (0, 1)]
+        assert [m.mean for m in means if m] == [joules[labels == c].mean() for c in (0, 1)]
+    without = statistics(counted, labels)
+    assert without.energy_joules is None
+    assert without.classes is not None
+    assert without.classes[0].energy_joules is None
+
+
+@pytest.mark.parametrize("hardware", ["loihi1", "loihi1-regressed", "cmos45-memory"])
+@pytest.mark.parametrize("case", ["sew_addition", "recurrent", "spikes_encoding"])
+def test_the_energy_of_a_sample_is_that_of_a_run_of_it_alone(hardware, case):
+    network = CASES[case]()
+    inputs, prices = sample_inputs(network, 4), load_hardware(hardware)
+    engine = ReferenceEngine(network)
+
+    def price(x: Any) -> Estimate:
+        events = input_events(network, x) / len(x)
+        return price_run(
+            network, engine.run(x, per_sample=True).ledger, prices, input_events=events
+        )
+
+    alone = [price(inputs[n : n + 1]).energy_per_inference_joules for n in range(4)]
+    together = price(inputs).sample_joules
+    assert together is not None
+    np.testing.assert_allclose(together, alone, rtol=1e-12)
+    assert len(set(alone)) > 1
 
 
 def test_labels_of_other_samples():

@@ -177,7 +177,7 @@ def estimate(
         )
     if curve is not None and plot is not None:
         save_plot(curve, given.name, plot)
-    found = spreads(result) if spread or per_class else None
+    found = spreads(result, priced.sample_joules) if spread or per_class else None
     written = None
     if ledger_out is not None and isinstance(result, Result):
         written = write_ledger(result, loaded, given, ledger_out)

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import typer
 
-from trispike.cli.console import checked_output, out, percent, stage, table
+from trispike.cli.console import checked_output, joules, out, percent, print_note, stage, table
 from trispike.cli.data import DATA_SOURCES
 from trispike.errors import InvalidDataError, InvalidSettingError
 from trispike.network import Network
@@ -22,7 +23,7 @@ from trispike.runtime.ledger_file import (
     save_ledger,
     stored_ledger,
 )
-from trispike.runtime.statistics import Spread, Statistics, statistics
+from trispike.runtime.statistics import EnergySpread, Spread, Statistics, statistics
 
 LedgerOutOption: TypeAlias = Annotated[
     Path | None,
@@ -57,7 +58,14 @@ PerClassOption: TypeAlias = Annotated[
     bool, typer.Option("--per-class", help="The same for the samples of every class.")
 ]
 
-KINDS = {"spikes": "spikes", "synaptic_operations": "synaptic ops", "macs": "graded ops"}
+KINDS = {
+    "spikes": "spikes",
+    "updates_with_input": "updates with input",
+    "synaptic_operations": "synaptic ops",
+    "macs": "graded ops",
+    "zero_weight_operations": "zero weights met",
+    "input_events": "input events",
+}
 """What is counted per sample, and what it is called in a table."""
 
 
@@ -139,13 +147,15 @@ def check_classes(per_class: bool, given: Data) -> None:
         )
 
 
-def spreads(result: Result | StoredLedger) -> Statistics:
-    """How the counts of a run spread over its samples.
+def spreads(
+    result: Result | StoredLedger, energy: npt.NDArray[np.float64] | None = None
+) -> Statistics:
+    """How the counts of a run spread over its samples, and what each takes, if that is known.
 
     Raises:
         InvalidDataError: No samples, or no counts per sample.
     """
-    return statistics(result.ledger, result.labels, result.predictions)
+    return statistics(result.ledger, result.labels, result.predictions, energy)
 
 
 def print_statistics(found: Statistics, *, per_class: bool) -> None:
@@ -160,7 +170,13 @@ def print_statistics(found: Statistics, *, per_class: bool) -> None:
                 _add(rows, "", part, spread)
         for t, step in enumerate(found.steps, start=1):
             _add(rows, "", f"step {t}", step[kind])
+    if found.energy_joules is not None:
+        rows.add_row("energy", "all", *_energy_cells(found.energy_joules))
     out.print(rows)
+    if found.energy_joules is None:
+        print_note(
+            "energy of a sample: not known; on a placement, messages are counted over all samples"
+        )
     if per_class and found.classes is not None:
         _print_classes(found)
 
@@ -170,8 +186,11 @@ def _print_classes(found: Statistics) -> None:
     for label, group in (found.classes or {}).items():
         right = None if group.correct is None else group.correct / group.samples
         first = (str(label), f"{group.samples:,}", percent(right))
-        for (kind, name), start in zip(KINDS.items(), (first, _BLANK, _BLANK), strict=True):
-            rows.add_row(*start, name, *_cells(group.totals[kind]))
+        for kind, name in KINDS.items():
+            rows.add_row(*first, name, *_cells(group.totals[kind]))
+            first = _BLANK
+        if group.energy_joules is not None:
+            rows.add_row(*_BLANK, "energy", *_energy_cells(group.energy_joules))
     out.print()
     out.print(rows)
 
@@ -190,6 +209,10 @@ def _cells(spread: Spread) -> tuple[str, ...]:
         f"{spread.minimum:,}",
         f"{spread.maximum:,}",
     )
+
+
+def _energy_cells(spread: EnergySpread) -> tuple[str, ...]:
+    return tuple(map(joules, (spread.mean, spread.deviation, spread.minimum, spread.maximum)))
 
 
 def statistics_facts(found: Statistics | None) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,7 +16,7 @@ from trispike.runtime.sample_counts import SampleCounts
 
 Counts: TypeAlias = npt.NDArray[np.int64]
 
-KINDS = ("spikes", "synaptic_operations", "macs")
+KINDS = tuple(field.name for field in fields(SampleCounts))
 """What is counted per sample."""
 
 
@@ -33,6 +33,17 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EnergySpread:
+    """Of what a sample takes, in J."""
+
+    mean: float
+    deviation: float
+    """Standard deviation over these samples, as in :class:`Spread`."""
+    minimum: float
+    maximum: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
     """Some of the samples."""
 
@@ -41,11 +52,13 @@ class Group:
     """How many of them are predicted right; None without predictions."""
     totals: Mapping[str, Spread]
     """By kind, summed over the network: events of a sample in all its time steps."""
+    energy_joules: EnergySpread | None = None
+    """None without prices."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statistics:
-    """How the counts spread. Every count is of one sample."""
+    """How the counts spread, and the energy. Every count is of one sample."""
 
     samples: int
     totals: Mapping[str, Spread]
@@ -56,6 +69,8 @@ class Statistics:
     """By kind, then by population or connection: over all time steps."""
     classes: Mapping[int, Group] | None
     """By label; None without labels. Classes without samples are left out."""
+    energy_joules: EnergySpread | None = None
+    """Over the whole network and all time steps; None without prices."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form."""
@@ -79,10 +94,21 @@ def spread(counts: npt.NDArray[Any]) -> Spread:
     )
 
 
+def energy_spread(joules: npt.NDArray[np.float64]) -> EnergySpread:
+    """Of at least one sample."""
+    return EnergySpread(
+        mean=float(joules.mean()),
+        deviation=float(joules.std()),
+        minimum=float(joules.min()),
+        maximum=float(joules.max()),
+    )
+
+
 def statistics(
     ledger: Ledger,
     labels: npt.NDArray[np.int64] | None = None,
     predictions: npt.NDArray[np.int64] | None = None,
+    joules: npt.NDArray[np.float64] | None = None,
 ) -> Statistics:
     """How the counts of a run spread over its samples.
 
@@ -90,12 +116,14 @@ def statistics(
         ledger: With counts per sample.
         labels: (N,): the class of every sample, if known.
         predictions: (N,): what the network took it for.
+        joules: (N,): what every sample takes, ``Estimate.sample_joules``; None: not known.
 
     Raises:
         InvalidDataError: No samples, no counts per sample, or not one label for each.
     """
     counts = checked_counts(ledger)
-    for what, values in (("labels", labels), ("predictions", predictions)):
+    given = {"labels": labels, "predictions": predictions, "joules": joules}
+    for what, values in given.items():
         if values is not None and values.shape != (ledger.samples,):
             raise InvalidDataError(
                 what,
@@ -117,7 +145,8 @@ def statistics(
             kind: {name: spread(steps.sum(axis=1)) for name, steps in counts.groups()[kind].items()}
             for kind in KINDS
         },
-        classes=None if labels is None else _classes(totals, labels, predictions),
+        classes=None if labels is None else _classes(totals, labels, predictions, joules),
+        energy_joules=None if joules is None else energy_spread(joules),
     )
 
 
@@ -145,6 +174,7 @@ def _classes(
     totals: Mapping[str, Counts],
     labels: npt.NDArray[np.int64],
     predictions: npt.NDArray[np.int64] | None,
+    joules: npt.NDArray[np.float64] | None,
 ) -> dict[int, Group]:
     groups = {}
     for label in np.unique(labels).tolist():
@@ -154,5 +184,6 @@ def _classes(
             samples=int(mine.sum()),
             correct=right,
             totals={kind: spread(total[mine]) for kind, total in totals.items()},
+            energy_joules=None if joules is None else energy_spread(joules[mine]),
         )
     return groups

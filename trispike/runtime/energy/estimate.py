@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from trispike.errors import InvalidDataError, InvalidSettingError
 from trispike.network import Conv2d, Dense, IntegerNetwork, Network
 from trispike.runtime.derived_counts import FLOAT_BITS, check_ledger
-from trispike.runtime.energy.latency import Latency, estimate_latency
+from trispike.runtime.energy.latency import Latency, estimate_latency, fires_both_signs
 from trispike.runtime.energy.memory_twins import MemoryTwin
 from trispike.runtime.energy.profile import (
     COUNTED,
@@ -210,6 +210,9 @@ class Estimate:
     the hardware may take two."""
     standard_error_joules: float | None
     """Of the total as a mean over samples, prices as they are; None if it is not known."""
+    sample_joules: npt.NDArray[np.float64] | None = field(compare=False)
+    """(N,): what every sample takes, with which the total is the mean; None without counts per
+    sample, or on a placement, where messages are counted over samples only."""
     terms: tuple[Term, ...]
     layers: tuple[LayerEnergy, ...]
     breakdown: Mapping[str, float]
@@ -323,7 +326,7 @@ def estimate_energy(
         profile=profile,
         samples=ledger.samples,
         unpriced={event: why for event, why in unpriced.items() if totals.get(event, 1)},
-        signs=_signs(ledger, profile, prices),
+        signs=_signs(ledger, profile, prices, network),
         assumptions=assumptions,
         latency=None
         if times is None
@@ -384,6 +387,7 @@ def assembled(
 ) -> Estimate:
     """An estimate from its items."""
     items = tuple(items)
+    each = _sample_joules(items)
     terms = tuple(
         _term([item for item in items if (item.event, item.variant) == kind])
         for kind in dict.fromkeys((item.event, item.variant) for item in items)
@@ -404,7 +408,8 @@ def assembled(
         energy_per_inference_joules=sum(term.joules or 0.0 for term in terms),
         low_joules=sum(term.low_joules or 0.0 for term in terms),
         high_joules=sum(term.high_joules or 0.0 for term in terms) + signs.most_joules,
-        standard_error_joules=_energy_error(items),
+        standard_error_joules=None if each is None else _standard_error(each),
+        sample_joules=each,
         terms=terms,
         layers=_layers(items),
         breakdown=breakdown,
@@ -692,8 +697,8 @@ def _count_error(items: Sequence[Item]) -> float | None:
     return _standard_error(np.sum(known, axis=0)) if len(known) == len(items) else None
 
 
-def _energy_error(items: Iterable[Item]) -> float | None:
-    """Of the total, from what each sample costs; None where a priced count is not known."""
+def _sample_joules(items: Iterable[Item]) -> npt.NDArray[np.float64] | None:
+    """(N,): what each sample costs; None where a priced count is not known."""
     priced = [item for item in items if item.joules is not None and item.count]
     each = [
         item.each * item.picojoules * 1e-12
@@ -702,7 +707,7 @@ def _energy_error(items: Iterable[Item]) -> float | None:
     ]
     if not each or len(each) < len(priced):
         return None
-    return _standard_error(np.sum(each, axis=0))
+    return np.asarray(np.sum(each, axis=0), dtype=np.float64)
 
 
 def _term(items: list[Item]) -> Term:
@@ -766,11 +771,14 @@ def _layers(items: Iterable[Item]) -> tuple[LayerEnergy, ...]:
     )
 
 
-def _signs(ledger: Ledger, profile: Profile, prices: Mapping[str, Coefficient]) -> Signs:
+def _signs(
+    ledger: Ledger,
+    profile: Profile,
+    prices: Mapping[str, Coefficient],
+    network: Network | None,
+) -> Signs:
     more = most = 0.0
-    for name, p in ledger.populations.items():
-        if not p.spikes_negative.any():
-            continue
+    for name in fires_both_signs(ledger, network):
         for counted in _population_part(ledger, name).counts:
             if counted.event != "spike" and counted.event in prices:
                 price = prices[counted.event]

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 
 from trispike.errors import InvalidDataError, InvalidSettingError
 from trispike.network import Network
@@ -22,12 +26,16 @@ from trispike.runtime.energy.memory import MemoryModel
 from trispike.runtime.energy.memory_sizes import Band, Memory, Sizes, parameter_widths, sizes_of
 from trispike.runtime.energy.memory_twins import memory_twins
 from trispike.runtime.energy.profile import Coefficient
-from trispike.runtime.ledger import Ledger, PopulationCounts
+from trispike.runtime.ledger import Counts, Ledger, PopulationCounts
 from trispike.targets.loihi.placement import Placement
 from trispike.targets.loihi.traffic import Traffic
 
 SIZED = ("weight_word", "state_word")
 """Events whose memory is told as that of the part."""
+
+Amounts: TypeAlias = npt.NDArray[Any]
+"""(1 + N,): the mean over samples, then the number in every one; (1,) where only the mean is
+known."""
 
 
 def estimate_memory(
@@ -79,7 +87,7 @@ def estimate_memory(
     if model.static_power is None:
         unpriced.setdefault("static_power", "The model gives none.")
     else:
-        static = static_item(model.static_power, latency_seconds)
+        static = static_item(model.static_power, latency_seconds, ledger.samples)
         if static.joules is None:
             unpriced["static_power"] = static.source
         else:
@@ -129,17 +137,29 @@ def _check_events(
         )
 
 
+def _amounts(ledger: Ledger, total: Counts, kind: str, name: str) -> Amounts:
+    """Of one kind of count, in one part, from what the ledger says in total and per sample."""
+    mean = int(total.sum()) / ledger.samples
+    if ledger.per_sample is None:
+        return np.array([mean])
+    return np.array([mean, *ledger.per_sample.groups()[kind][name].sum(axis=1)])
+
+
+def _each(amounts: Amounts) -> npt.NDArray[np.float64] | None:
+    return amounts[1:] if len(amounts) > 1 else None
+
+
 def _operation(
     core: Sizes,
     price: Coefficient,
-    count: float,
+    amounts: Amounts,
     *,
     part: str,
     kind: str,
     category: str,
     event: str,
 ) -> Item:
-    low, high = price.interval
+    (low, high), count = price.interval, float(amounts[0])
     return Item(
         part=part,
         kind=kind,
@@ -153,21 +173,31 @@ def _operation(
         source=f"{price.citation}. {price.note}" if price.note else price.citation,
         basis=price.basis or core.model.basis,
         confidence=price.confidence,
+        each=_each(amounts),
     )
 
 
 def _words(
-    core: Sizes, words: Band, memory: Memory, *, part: str, kind: str, category: str, event: str
+    core: Sizes,
+    words: tuple[Amounts, Amounts, Amounts],
+    memory: Memory,
+    *,
+    part: str,
+    kind: str,
+    category: str,
+    event: str,
 ) -> Item:
     """Accesses to a memory; the ends of the band differ in number and in price."""
-    low, joules, high = (n * pj * 1e-12 for n, pj in zip(words, memory.access, strict=True))
+    low, joules, high = (
+        float(n[0]) * pj * 1e-12 for n, pj in zip(words, memory.access, strict=True)
+    )
     first, last = core.model.sram[0], core.model.sram[-1]
     return Item(
         part=part,
         kind=kind,
         category=category,
         event=event,
-        count=words[1],
+        count=float(words[1][0]),
         joules=joules,
         picojoules=memory.access[1],
         low=low,
@@ -177,6 +207,7 @@ def _words(
         basis=core.model.basis,
         confidence=last.confidence,
         memory_bytes=memory.bytes if event in SIZED else None,
+        each=_each(words[1]),
     )
 
 
@@ -187,9 +218,10 @@ def _connection_items(core: Sizes, ledger: Ledger) -> Iterator[Item]:
     sums = core.sums
     for label, connection in core.network.labelled():
         counts = ledger.connections[label]
-        ternary = int(counts.synaptic_operations.sum()) / ledger.samples
-        graded = int(counts.macs.sum()) / ledger.samples
-        zeros = int(counts.zero_weight_operations.sum()) / ledger.samples
+        ternary, graded, zeros = (
+            _amounts(ledger, getattr(counts, kind), kind, label)
+            for kind in ("synaptic_operations", "macs", "zero_weight_operations")
+        )
         done, bits = ternary + graded, core.weight_bits(connection)
         where = {"part": label, "kind": "connection"}
         arith = {**where, "category": "synapse_arithmetic"}
@@ -208,7 +240,7 @@ def _connection_items(core: Sizes, ledger: Ledger) -> Iterator[Item]:
             event="weight_word", category="weight_fetch", **where,
         )  # fmt: skip
         yield _words(
-            core, (0.0, 2 * core.packed(done, sums), 2 * done),
+            core, (0 * done, 2 * core.packed(done, sums), 2 * done),
             core.accumulators(connection.target),
             event="accumulator_word", category="accumulators", **where,
         )  # fmt: skip
@@ -223,12 +255,11 @@ def _queue_items(
         for source in connection.sources:
             if traffic is not None:
                 messages = int(traffic.connections[label].messages.sum())
-                events = messages / traffic.samples / len(connection.sources)
+                events = np.array([messages / traffic.samples / len(connection.sources)])
             elif source == network.input.name:
-                events = 0.0 if input_events is None else input_events
+                events = _input_amounts(network, ledger, input_events)
             else:
-                p = ledger.populations[source]
-                events = int(p.spikes_positive.sum() + p.spikes_negative.sum()) / ledger.samples
+                events = _amounts(ledger, _spikes(ledger.populations[source]), "spikes", source)
             packed = 2 * core.packed(events, core.entries[source])
             yield _words(
                 core, (packed, 2 * events, 2 * events), core.queue(label, source), part=label,
@@ -236,16 +267,24 @@ def _queue_items(
             )  # fmt: skip
 
 
+def _input_amounts(network: Network, ledger: Ledger, input_events: float | None) -> Amounts:
+    if input_events is None:
+        return np.zeros(1)
+    if ledger.per_sample is None:
+        return np.array([input_events])
+    return np.array([input_events, *ledger.per_sample.input_events[network.input.name].sum(axis=1)])
+
+
 def _population_items(core: Sizes, ledger: Ledger, name: str) -> Iterator[Item]:
     """States and arithmetic of every neuron at every step, those without input apart."""
     counts, population = ledger.populations[name], core.network.populations[name]
     work, parameters = update_work(population), tuple(parameter_widths(population).values())
-    active = int(counts.updates_with_input.sum()) / ledger.samples
+    active = _amounts(ledger, counts.updates_with_input, "updates_with_input", name)
     idle = int(counts.updates.sum()) / ledger.samples - active
-    spikes = _spikes(counts) / ledger.samples
+    spikes = _amounts(ledger, _spikes(counts), "spikes", name)
     for updates, fired, prefix, categories in (
         (active, spikes, "", ("neuron_arithmetic", "neuron_state")),
-        (idle, 0.0, "idle_", ("idle_updates", "idle_updates")),
+        (idle, 0 * idle, "idle_", ("idle_updates", "idle_updates")),
     ):
         yield from _update_items(core, name, work, parameters, updates, fired, prefix, categories)
 
@@ -255,8 +294,8 @@ def _update_items(
     name: str,
     work: UpdateWork,
     parameters: tuple[int, ...],
-    updates: float,
-    fired: float,
+    updates: Amounts,
+    fired: Amounts,
     prefix: str,
     categories: tuple[str, str],
 ) -> Iterator[Item]:
@@ -281,13 +320,14 @@ def _update_items(
     # The sum of the inputs is read and cleared, whatever it is.
     sums = core.sums
     yield _words(
-        core, (0.0, 2 * core.packed(updates, sums), 2 * updates), core.accumulators(name),
+        core, (0 * updates, 2 * core.packed(updates, sums), 2 * updates), core.accumulators(name),
         category=categories[1], event=prefix + "input_word", **where,
     )  # fmt: skip
 
 
-def _spikes(counts: PopulationCounts) -> int:
-    return int(counts.spikes_positive.sum() + counts.spikes_negative.sum())
+def _spikes(counts: PopulationCounts) -> Counts:
+    """(T,): of either sign."""
+    return counts.spikes_positive + counts.spikes_negative
 
 
 def _signs(core: Sizes, ledger: Ledger, items: Sequence[Item]) -> Signs:

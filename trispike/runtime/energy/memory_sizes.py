@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,9 @@ from trispike.targets.loihi.tiles import Span, Tile
 
 Band: TypeAlias = tuple[float, float, float]
 """Lower end, value, upper end."""
+
+Amount = TypeVar("Amount", float, npt.NDArray[Any])
+"""One number, or several."""
 
 Bools: TypeAlias = npt.NDArray[np.bool_]
 
@@ -190,7 +193,7 @@ class Sizes:
         names = (self.network.input.name, *self.network.populations)
         return {name: self._entry(name) for name in names}
 
-    def packed(self, values: float, bits: int) -> float:
+    def packed(self, values: Amount, bits: int) -> Amount:
         """Words that hold so many values, as many whole ones to a word as fit."""
         each = self.word // bits
         return values / each if each else values * math.ceil(bits / self.word)
