@@ -1,5 +1,6 @@
 """``trispike report``: the numbers of estimate on a page, or one clear error and no page."""
 
+import html
 import importlib.util
 import sys
 import xml.etree.ElementTree as ET
@@ -59,6 +60,85 @@ def test_options(run, files, tmp_path):
     assert figures(parsed(path), "traffic")
 
 
+@pytest.fixture
+def stored(run, files, tmp_path):
+    """Counts of the tiny network: as a whole, and in shards."""
+    arrays = np.load(files.vectors_data)
+    paths = []
+    for name, part in [("whole", slice(None)), ("first", slice(2)), ("rest", slice(2, None))]:
+        data, path = tmp_path / f"{name}.npz", tmp_path / f"{name}.safetensors"
+        np.savez(data, x=arrays["x"][part], y=arrays["y"][part])
+        assert run("simulate", files.vectors, "--data", data, "--ledger-out", path).code == 0
+        paths.append(path)
+    return paths
+
+
+def test_stored_counts_give_the_page_without_a_run(run, files, stored, tmp_path):
+    """All of it but the curve, and the row of the network before folding."""
+    whole, *shards = stored
+    path, other = tmp_path / "report.html", tmp_path / "shards.html"
+    fresh = run("report", files.vectors, "--data", files.vectors_data, "-o", path, "--json").json
+    again = run("report", files.vectors, "--ledger", whole, "-o", path, "--json").json
+    assert {**again, "data": ""} == {**fresh, "data": ""}
+    options = ("--ledger", shards[0], "--ledger", shards[1], "-o", other)
+    merged = run("report", files.vectors, *options, "--json").json
+    assert (merged["data"], again["data"]) == ("first.npz, rest.npz", "whole.npz")
+    assert {**merged, "data": "", "output": ""} == {**again, "data": "", "output": ""}
+    for page in (path, other):
+        text = page.read_text(encoding="utf-8")
+        assert [e.get("id") for e in parsed(page).iter("section")] == list(SECTIONS)
+        assert "stored counts, which hold no logits of single steps" in text
+    assert "inputs of shard 2, SHA-256" in other.read_text(encoding="utf-8")
+
+
+def test_assumptions_are_of_one_profile_each(run, files, tmp_path):
+    path = tmp_path / "report.html"
+    command = (files.vectors, "--data", files.vectors_data)
+    plain = run("report", *command, "-o", path, "--json").json["estimates"]
+    more = ("--assume", "graded_operation=100", "--assume", "loihi1-regressed:spike=7")
+    assumed = run("report", *command, *more, "-o", path, "--json").json["estimates"]
+    for profile, event, n in [
+        ("loihi1", "graded_operation=100", 0),
+        ("loihi1-regressed", "spike=7", 1),
+    ]:
+        one = run("estimate", *command, "--hardware", profile, "--assume", event, "--json").json
+        assert assumed[n]["hardware"] == profile
+        key = "energy_per_inference_joules"
+        assert plain[n][key] != assumed[n][key] == one[key]
+    assert assumed[2:] == plain[2:]
+    text = path.read_text(encoding="utf-8")
+    assert "<dt>assumed prices of loihi1</dt><dd><code>graded_operation 100 pJ</code>" in text
+    assert "<dt>assumed prices of loihi1-regressed</dt><dd><code>spike 7 pJ</code>" in text
+
+
+def test_an_assumed_message_needs_the_placement(run, files, tmp_path):
+    path, placed = tmp_path / "report.html", tmp_path / "placement.json"
+    save_placement(place(trispike.load(files.vectors), load_chip("loihi1")), placed)
+    command = ("report", files.vectors, "--data", files.vectors_data, "--assume", "message=50")
+    refused = run(*command, "-o", path)
+    assert (refused.code, "'message': got no placement" in refused.err) == (2, True)
+    outcome = run(*command, "--placement", placed, "-o", path)
+    assert (outcome.code, outcome.err) == (0, "")
+
+
+def test_the_curve_goes_on_and_the_sparse_twin_is_ones_own(run, files, tmp_path):
+    path = tmp_path / "report.html"
+    command = (files.integer_network, "--data", files.data)
+    steps = trispike.load(files.integer_network).steps
+    options = ("--max-steps", steps + 2, "--relu-sparsity", "0.25")
+    outcome = run("report", *command, *options, "-o", path)
+    assert (outcome.code, outcome.err) == (0, "")
+    curve = run("estimate", *command, "--anytime", *options, "--json").json
+    points = curve["anytime"]["points"]
+    assert len(points) == steps + 2
+    shown = figures(parsed(path), "curve")
+    for point in points:
+        assert point["energy_per_inference_joules"] in shown
+    sparse = [twin for twin in curve["ann_twins"] if "25%" in str(twin["assumptions"])]
+    assert sparse
+    assert sparse[0]["assumptions"][0] in html.unescape(path.read_text(encoding="utf-8"))
+
+
 def test_float_networks_are_priced_and_told(run, files, tmp_path):
     path = tmp_path / "report.html"
     facts = run("report", files.float_network, "--data", files.data, "-o", path, "--json").json
@@ -93,6 +173,13 @@ def test_bad_input_is_one_error_and_no_page(run, files, tmp_path):
         (("--placement", other), 1, "network"),
         (("--placement", broken), 1, "placement"),
         (("--latency", "-1"), 2, "latency"),
+        (("--relu-sparsity", "2"), 2, "2"),
+        (("--max-steps", "1"), 2, "at least 4"),
+        (("--assume", "thought=1"), 2, "assumed price of 'thought'"),
+        (("--assume", "loihi1:spike"), 2, "expected EVENT=PICOJOULES"),
+        (("--assume", "odin:spike=1"), 2, "no hardware of this report"),
+        (("--assume", "cmos45-memory:spike=1"), 2, "with cmos45-memory, a memory model"),
+        (("--ledger", broken), 2, "--data beside it"),
         (("-o", tmp_path / "report.pdf"), 2, "suffix '.pdf'"),
         (("-o", tmp_path / "none" / "report.html"), 2, "a folder that does not exist"),
         (("-o", files.vectors), 2, "the file that is read"),

@@ -65,7 +65,8 @@ def outcome(accuracy: float, energy: float, bits: int = 8, error: str | None = N
         "exit_confidence": None,
     }  # fmt: skip
     return Outcome(
-        key=f"{accuracy}/{energy}", settings=settings, source_sha256="", data_sha256="",
+        key=f"{accuracy}/{energy}", settings=settings, trispike="", code_sha256="",
+        source_sha256="", data_sha256="",
         calibration_sha256=None, hardware="loihi1", hardware_sha256="", samples=50, engine="fast",
         accuracy=accuracy, energy_per_inference_joules=energy, error=error,
     )  # fmt: skip

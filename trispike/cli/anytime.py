@@ -69,7 +69,7 @@ def check_anytime(
             "labels",
             got="none",
             expected="the class of each sample, for the accuracy",
-            fix="Give data with labels (an array y), or leave --anytime out.",
+            fix="Give data with labels (an array y).",
         )
     longest = max_steps or network.steps
     fixed = network.input.encoding != "direct"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib.util
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from trispike.cli.anytime import check_anytime
 from trispike.cli.console import (
     DebugFlag,
     JsonFlag,
@@ -20,24 +22,34 @@ from trispike.cli.console import (
     out,
     percent,
     print_json,
-    progress_bar,
     stage,
 )
-from trispike.cli.data import DataOption, SamplesOption, load_for
-from trispike.cli.simulate import EngineOption
-from trispike.errors import (
-    InvalidDataError,
-    InvalidSettingError,
-    MissingDependencyError,
-    UnsupportedError,
+from trispike.cli.data import SamplesOption, load_for
+from trispike.cli.ledger import DataUnlessLedgerOption, LedgerOption, check_source, read_ledgers
+from trispike.cli.placed import load_placed, shown_traffic
+from trispike.cli.prices import (
+    RELU_SPARSITY,
+    LatencyOption,
+    PlacementOption,
+    ReluSparsityOption,
+    assumption_of,
 )
-from trispike.network import IntegerNetwork, Network, digest, load
-from trispike.runtime.activity import spike_counts
-from trispike.runtime.data import Data
-from trispike.runtime.energy import check_latency, hardware_names, load_hardware
-from trispike.runtime.engine import Engine
+from trispike.cli.simulate import EngineOption, run_engine
+from trispike.errors import InvalidDataError, InvalidSettingError, MissingDependencyError
+from trispike.network import Network, digest, load, with_steps
+from trispike.runtime.energy import (
+    COUNTED,
+    MemoryModel,
+    Profile,
+    check_latency,
+    hardware_names,
+    load_hardware,
+)
+from trispike.runtime.energy.twins import ann_kinds
+from trispike.runtime.engine import Array, Result
 from trispike.runtime.engines import build_engine, default_engine
-from trispike.targets.loihi import Placement, Traffic, count_traffic, load_placement
+from trispike.runtime.ledger_file import StoredLedger
+from trispike.targets.loihi import Placement, Traffic
 
 if TYPE_CHECKING:
     from trispike.runtime.report import Report
@@ -48,10 +60,11 @@ SUFFIXES = (".html", ".htm")
 @command
 def report(
     network: NetworkArgument,
-    data: DataOption,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE", help="The .html file to write.")
     ],
+    data: DataUnlessLedgerOption = None,
+    ledger: LedgerOption = None,
     hardware: Annotated[
         list[str] | None,
         typer.Option(
@@ -62,73 +75,125 @@ def report(
             "of 45 nm, and cmos45-memory.",
         ),
     ] = None,
-    placement: Annotated[
-        Path | None,
+    assume: Annotated[
+        list[str] | None,
         typer.Option(
-            metavar="FILE",
-            exists=True,
-            dir_okay=False,
-            help="Count messages and hops on this placement, as trispike check wrote it.",
+            metavar="[PROFILE:]EVENT=PJ",
+            help="Price an event where the profile has none, or another; without a name of the "
+            "first profile. May be repeated. Events: " + ", ".join(COUNTED) + ".",
         ),
     ] = None,
+    placement: PlacementOption = None,
     engine: EngineOption = None,
     samples: SamplesOption = None,
-    latency: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SECONDS",
-            help="How long an inference takes on the hardware, for its static power.",
-        ),
+    latency: LatencyOption = None,
+    max_steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="Let the curve go on to so many time steps; needs labels."),
     ] = None,
+    relu_sparsity: ReluSparsityOption = RELU_SPARSITY,
     as_json: JsonFlag = False,
     debug: DebugFlag = False,
 ) -> None:
     """Write a page about the energy per inference: one HTML file that loads nothing."""
-    for source in (network, placement):
+    check_source(
+        data, ledger, engine=engine, samples=samples, placement=placement, max_steps=max_steps
+    )
+    for source in (network, placement, *(ledger or [])):
         if source is not None:
             checked_output(output, source)
     _check_suffix(output)
     _check_jinja()
-    from trispike.runtime.report import (
-        DEFAULT_HARDWARE,
-        Origin,
-        build_report,
-        checked_hardware,
-        write_report,
-    )
+    from trispike.runtime.report import Origin, build_report, checked_hardware, write_report
 
-    prices = None if hardware is None else [load_hardware(name) for name in hardware]
-    if prices is not None:
-        checked_hardware(prices)
+    named = None if hardware is None else [load_hardware(name) for name in hardware]
+    if named is not None:
+        checked_hardware(named)
     check_latency(latency)
     loaded = load(network)
-    prices = prices or [load_hardware(name) for name in DEFAULT_HARDWARE[loaded.kind]]
-    placed = None if placement is None else _placed(placement, loaded)
-    given = load_for(loaded, data, samples)
-    if not len(given.x):
-        raise InvalidDataError(
-            f"data '{given.name}'", got="no samples", expected="at least one", fix="Give some data."
-        )
-    name = engine or default_engine()
-    with progress_bar(f"simulating ({name})", len(given.x)) as progress:
-        built = build_engine(name, loaded)
-        result = built.run(given.x, given.y, progress=progress, per_sample=True)
+    ann_kinds(loaded.steps, relu_sparsity)  # fails before the long part, if it does
+    prices = named or _default_hardware(loaded)
+    assumed = _assumptions(assume or [], prices[0].id)
+    checked_hardware(prices, assumed, placed=placement is not None)
+    placed = None if placement is None else load_placed(placement, loaded)
+    run = _run(loaded, data, ledger, engine, samples, max_steps=max_steps, placed=placed)
     with stage("working out the report"):
         page = build_report(
             loaded,
-            given.x,
-            result,
+            run.inputs,
+            run.result,
             prices,
-            origin=Origin(network=network.name, data=given.name, command=_command_line()),
+            origin=Origin(network=network.name, data=run.data, command=_command_line()),
+            assumptions=assumed,
             placement=placed,
-            traffic=None if placed is None else _traffic(built, placed, given),
+            traffic=run.traffic,
             latency_seconds=latency,
+            relu_sparsity=relu_sparsity,
+            longer=run.longer,
         )
     write_report(page, output)
     if as_json:
         print_json(report_facts(page, output))
     else:
         _print(page, output)
+
+
+class _Run(NamedTuple):
+    """What a page is made of."""
+
+    data: str
+    """Their name."""
+    inputs: Array | None
+    """None: only counts were stored."""
+    result: Result | StoredLedger
+    longer: Result | None = None
+    """Over more time steps, if somebody asked."""
+    traffic: Traffic | None = None
+
+
+def _run(
+    network: Network,
+    data: str | None,
+    ledger: Sequence[Path] | None,
+    engine: str | None,
+    samples: int | None,
+    *,
+    max_steps: int | None,
+    placed: Placement | None,
+) -> _Run:
+    """Run the network, or read what a run has left."""
+    if ledger:
+        stored, given = read_ledgers(network, ledger)
+        return _Run(given.name, None, stored)
+    given = load_for(network, data or "", samples)
+    if not len(given.x):
+        raise InvalidDataError(
+            f"data '{given.name}'", got="no samples", expected="at least one", fix="Give some data."
+        )
+    check_anytime(max_steps is not None, network, given, max_steps, None)
+    name = engine or default_engine()
+    result = run_engine(name, network, given, per_sample=True)
+    longer, traffic = None, None
+    if max_steps is not None and max_steps > network.steps:
+        longer = run_engine(name, with_steps(network, max_steps), given)
+    if placed is not None:
+        traffic = shown_traffic(build_engine(name, network), placed, given)
+    return _Run(given.name, given.x, result, longer, traffic)
+
+
+def _default_hardware(network: Network) -> list[Profile | MemoryModel]:
+    from trispike.runtime.report import DEFAULT_HARDWARE
+
+    return [load_hardware(name) for name in DEFAULT_HARDWARE[network.kind]]
+
+
+def _assumptions(texts: Sequence[str], first: str) -> dict[str, dict[str, float]]:
+    """Prices in pJ by event, by id of the hardware."""
+    found: dict[str, dict[str, float]] = {}
+    for text in texts:
+        profile, event, price = assumption_of(text)
+        found.setdefault(first if profile is None else profile, {})[event] = price
+    return found
 
 
 def report_facts(page: Report, output: Path) -> dict[str, Any]:
@@ -200,25 +265,6 @@ def _check_jinja() -> None:
             expected="jinja2 3.1 or later",
             fix="Run: pip install 'trispike[report]'",
         )
-
-
-def _placed(path: Path, network: Network) -> Placement:
-    if not isinstance(network, IntegerNetwork):
-        raise UnsupportedError(
-            "--placement",
-            got="a float network",
-            expected="the integer network that was placed",
-            fix="Quantize it: trispike quantize.",
-        )
-    return load_placement(path, network)
-
-
-def _traffic(engine: Engine, placed: Placement, given: Data) -> Traffic:
-    """Messages and hops, from a second run that records which neuron fires."""
-    network = engine.network
-    assert isinstance(network, IntegerNetwork)
-    counts = spike_counts(engine, given.x)
-    return count_traffic(network, placed, counts, len(given.x))
 
 
 def _command_line() -> str:

@@ -1,6 +1,7 @@
 """Points that are run: against doing the same by hand, and again after an interruption."""
 
 from dataclasses import replace
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from tests.networks import sample_inputs, vectors
 from tests.quantize.floats import as_float
+from trispike import network as network_package
 from trispike.errors import FileFormatError, InvalidDataError, QuantizationError
 from trispike.network import FloatNetwork, Network, digest, with_steps
 from trispike.quantize import quantize
@@ -25,7 +27,7 @@ from trispike.runtime.explore import (
     save_outcomes,
 )
 from trispike.runtime.explore import explorer as explorer_module
-from trispike.runtime.explore.explorer import scale_thresholds
+from trispike.runtime.explore.explorer import COMPUTING, code_digest, scale_thresholds
 
 PROFILE = load_profile("loihi1")
 
@@ -232,6 +234,36 @@ def test_a_point_is_known_by_everything_that_it_depends_on():
     assert explorer(data=Data(DATA.x, DATA.y, "renamed"), build=None).key(POINT) == keys[0]
 
 
+@pytest.mark.parametrize("what", ["version", "code_digest"])
+def test_what_another_trispike_found_is_not_taken_over(what, tmp_path, monkeypatch):
+    path = tmp_path / "results.jsonl"
+    explore(explorer(), POINTS[:1], path)
+    (first,) = load_outcomes(path).values()
+    assert (first.trispike, first.code_sha256) == (version("trispike"), code_digest())
+    monkeypatch.setattr(explorer_module, what, lambda *_: "another")
+    (again,) = explore(explorer(), POINTS[:1], path)
+    assert again.key != first.key
+    assert again.accuracy == first.accuracy
+    assert list(load_outcomes(path)) == [first.key, again.key]
+
+
+def test_the_code_is_that_of_the_packages_that_compute(tmp_path, monkeypatch):
+    before = code_digest()
+    for package in COMPUTING:
+        folder = tmp_path / "trispike" / package
+        folder.mkdir(parents=True)
+        (folder / "__init__.py").write_text("", encoding="utf-8")
+    monkeypatch.setattr(network_package, "__file__", str(tmp_path / "trispike/network/init.py"))
+    found = [code_digest.__wrapped__()]
+    (tmp_path / "trispike/runtime/energy.py").write_text("price = 1", encoding="utf-8")
+    found.append(code_digest.__wrapped__())
+    (tmp_path / "trispike/runtime/energy.py").write_text("price = 2", encoding="utf-8")
+    found.append(code_digest.__wrapped__())
+    (tmp_path / "trispike/cli.py").write_text("words = 1", encoding="utf-8")
+    assert code_digest.__wrapped__() == found[-1]
+    assert len({before, *found}) == 4
+
+
 @pytest.mark.parametrize("text", ["{}\n", "no json\n", "[1]\n", '{"key": "a"}\n', "\n"])
 def test_another_file_is_not_touched(text, tmp_path):
     path = tmp_path / "notes.txt"
@@ -243,7 +275,8 @@ def test_another_file_is_not_touched(text, tmp_path):
 
 def outcome(accuracy: float, energy: float, key: str = "") -> Outcome:
     return Outcome(
-        key=key or f"{accuracy}/{energy}", settings={}, source_sha256="", data_sha256="",
+        key=key or f"{accuracy}/{energy}", settings={}, trispike="", code_sha256="",
+        source_sha256="", data_sha256="",
         calibration_sha256=None, hardware="", hardware_sha256="", samples=1, engine="",
         accuracy=accuracy, energy_per_inference_joules=energy,
     )  # fmt: skip

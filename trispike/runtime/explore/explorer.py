@@ -8,10 +8,14 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+import trispike.network
 from trispike.errors import InvalidDataError, QuantizationError
 from trispike.network import (
     FloatNetwork,
@@ -31,6 +35,9 @@ from trispike.runtime.explore.outcomes import Outcome, load_outcomes, save_outco
 from trispike.runtime.explore.points import ANY, Factor, Point
 from trispike.runtime.ledger import Ledger
 from trispike.runtime.pricing import first_frames, pricing
+
+COMPUTING = ("network", "quantize", "runtime")
+"""Packages whose code an outcome depends on."""
 
 
 class Explorer:
@@ -76,6 +83,8 @@ class Explorer:
         self._build = build
         self._price = pricing(hardware, self.assumptions)
         self._identity = {
+            "trispike": version("trispike"),
+            "code_sha256": code_digest(),
             "source_sha256": digest(network),
             "data_sha256": data_digest(data),
             "calibration_sha256": None if calibration is None else data_digest(calibration),
@@ -231,6 +240,21 @@ def data_digest(data: Data) -> str:
             whole = np.ascontiguousarray(array)
             sha.update(f"{whole.dtype.str}:{whole.shape}:".encode())
             sha.update(whole.tobytes())
+    return sha.hexdigest()
+
+
+@cache
+def code_digest() -> str:
+    """SHA-256 of the code that makes a point what it is: of network, quantize and runtime.
+
+    A version alone would not tell apart what is changed between two of them.
+    """
+    sha = hashlib.sha256()
+    root = Path(trispike.network.__file__).parents[1]
+    for package in COMPUTING:
+        for path in sorted((root / package).rglob("*.py")):
+            content = path.read_bytes()
+            sha.update(f"{path.relative_to(root).as_posix()}:{len(content)}:".encode() + content)
     return sha.hexdigest()
 
 

@@ -18,10 +18,14 @@ class Outcome:
     """One point of a sweep. What is measured is None where the point has an error."""
 
     key: str
-    """SHA-256 of the settings, of the network, data and calibration data, and of the prices: the
-    point is known by it."""
+    """SHA-256 of the settings, of the network, data and calibration data, of the prices, and of the
+    version and code of trispike: the point is known by it."""
     settings: Mapping[str, Any]
     """As ``Point.to_dict``."""
+    trispike: str
+    """Version."""
+    code_sha256: str
+    """Of the code of trispike that quantizes, runs and prices."""
     source_sha256: str
     """Of the network that the sweep began with."""
     data_sha256: str

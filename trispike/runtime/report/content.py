@@ -12,14 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from trispike.errors import InvalidDataError, InvalidSettingError, UnsupportedError
-from trispike.network import Network, digest
+from trispike.network import Network, digest, with_steps
 from trispike.runtime.anytime import Anytime, anytime
 from trispike.runtime.energy import (
     Estimate,
     MemoryModel,
     Profile,
-    estimate_energy,
-    estimate_memory,
 )
 from trispike.runtime.energy.conventions import (
     Convention,
@@ -27,12 +25,14 @@ from trispike.runtime.energy.conventions import (
     neurobench_before_folding,
     sees_other_inputs,
 )
-from trispike.runtime.energy.twins import AnnTwin, ann_twins
+from trispike.runtime.energy.profile import PLACED
+from trispike.runtime.energy.twins import RELU_SPARSITY, AnnTwin, ann_twins
 from trispike.runtime.engine import Array, Result
 from trispike.runtime.engines import ENGINES, engine_version
-from trispike.runtime.input_counts import input_counts
+from trispike.runtime.input_counts import InputCounts, input_counts
 from trispike.runtime.ledger import Ledger
-from trispike.runtime.ledger_file import data_digest
+from trispike.runtime.ledger_file import StoredLedger, data_digest
+from trispike.runtime.pricing import check_hardware, price_run
 from trispike.runtime.report.matrices import Matrix, energy_matrix, operation_matrix, rate_matrix
 from trispike.runtime.statistics import Statistics, statistics
 from trispike.targets.loihi.placement import Placement
@@ -67,7 +67,7 @@ class Report:
 
     network: Network
     origin: Origin
-    result: Result
+    result: Result | StoredLedger
     estimates: tuple[Estimate, ...]
     """Of the same counts, by hardware; the first one gives the headline."""
     matrices: tuple[Matrix, ...]
@@ -124,57 +124,71 @@ class Report:
 
 def build_report(
     network: Network,
-    inputs: Array,
-    result: Result,
+    inputs: Array | None,
+    result: Result | StoredLedger,
     hardware: Sequence[Profile | MemoryModel],
     *,
     origin: Origin,
+    assumptions: Mapping[str, Mapping[str, float]] | None = None,
     placement: Placement | None = None,
     traffic: Traffic | None = None,
     latency_seconds: float | None = None,
+    relu_sparsity: float = RELU_SPARSITY,
+    longer: Result | None = None,
 ) -> Report:
     """Work out everything that a page shows.
 
     Args:
         network: What ran.
-        inputs: Raw data that it ran on.
-        result: The run, with counts per sample.
+        inputs: Raw data that it ran on; None with a stored ledger.
+        result: The run, with counts per sample, or its stored ledger.
         hardware: Prices, at least one; the first gives the headline.
         origin: Names.
+        assumptions: By id of the hardware: prices in pJ by event.
         placement: Of this network.
         traffic: Messages of the same samples on it.
         latency_seconds: How long an inference takes on the hardware, for static power.
+        relu_sparsity: Share of zeros among the activations of the sparse twin, 0..1.
+        longer: A run of ``with_steps(network, n)`` on the same data, for a curve of n steps.
 
     Raises:
         InvalidDataError: No samples, no counts per sample, or a run of another network.
-        InvalidSettingError: No hardware, the same twice, or a latency that is no time.
+        InvalidSettingError: No hardware, the same twice, assumptions that it cannot have, a share
+            that is none, or a latency that is no time.
         UnsupportedError: As ``estimate_memory``.
     """
-    checked_hardware(hardware)
-    ledger, inputs = result.ledger, np.asarray(inputs)
-    if not ledger.samples or len(inputs) != ledger.samples:
-        raise InvalidDataError(
-            "data",
-            got=f"{len(inputs)} samples, and a run of {ledger.samples}",
-            expected="the samples that were run, at least one",
-            fix="Give some data.",
-        )
+    checked_hardware(hardware, assumptions, placed=traffic is not None)
+    ledger, counted, inputs = result.ledger, _counted(network, inputs, result), _array(inputs)
     spread = statistics(ledger, result.labels, result.predictions)
-    counted = input_counts(network, inputs)
     found = conventions(ledger, network, counted)
-    if sees_other_inputs(network):
+    if inputs is not None and sees_other_inputs(network):
         before = neurobench_before_folding(network, inputs[:SHOWN])
         found = (*found[:2], before, *found[2:])
     events = np.cumsum(counted.events) / ledger.samples
+    assumed = assumptions or {}
     estimates = tuple(
-        _estimate(network, ledger, h, float(events[-1]), placement, traffic, latency_seconds)
+        price_run(
+            network,
+            ledger,
+            h,
+            assumptions=assumed.get(h.id),
+            input_events=float(events[-1]),
+            placement=placement,
+            traffic=traffic,
+            latency_seconds=latency_seconds,
+        )
         for h in hardware
     )
     stepwise = next((h for h in hardware if h.prices == "spiking"), None)
+    stepwise_assumed = {
+        event: price
+        for event, price in assumed.get(stepwise.id if stepwise else "", {}).items()
+        if event not in PLACED
+    }
     matrices = [operation_matrix(network, ledger), rate_matrix(ledger)]
     if stepwise is not None:
-        matrices.append(energy_matrix(network, ledger, stepwise, events))
-    curve, no_curve = _curve(network, inputs, result, stepwise)
+        matrices.append(energy_matrix(network, ledger, stepwise, events, stepwise_assumed))
+    curve, no_curve = _curve(network, inputs, longer or result, stepwise, stepwise_assumed)
     return Report(
         network=network,
         origin=origin,
@@ -182,7 +196,7 @@ def build_report(
         estimates=estimates,
         matrices=tuple(matrices),
         stepwise=None if stepwise is None else stepwise.id,
-        twins=ann_twins(ledger, network),
+        twins=ann_twins(ledger, network, relu_sparsity),
         conventions=found,
         curve=curve,
         no_curve=no_curve,
@@ -191,15 +205,50 @@ def build_report(
         placement=placement,
         traffic=traffic,
         latency_seconds=latency_seconds,
-        provenance=_provenance(network, inputs, result, hardware, origin),
+        provenance=_provenance(network, inputs, result, hardware, origin) | _assumed(assumed),
     )
 
 
-def checked_hardware(hardware: Sequence[Profile | MemoryModel]) -> None:
+def _array(inputs: Array | None) -> Array | None:
+    return None if inputs is None else np.asarray(inputs)
+
+
+def _counted(network: Network, inputs: Array | None, result: Result | StoredLedger) -> InputCounts:
+    """Elements of the input; refuses data and counts that do not belong together."""
+    samples = result.ledger.samples
+    if isinstance(result, StoredLedger):
+        result.check_network(network)
+        given = samples
+    else:
+        given = 0 if inputs is None else len(inputs)
+    if not samples or given != samples:
+        raise InvalidDataError(
+            "data",
+            got=f"{given} samples, and a run of {samples}",
+            expected="the samples that were run, at least one",
+            fix="Give some data.",
+        )
+    if isinstance(result, StoredLedger):
+        return result.inputs
+    return input_counts(network, np.asarray(inputs))
+
+
+def checked_hardware(
+    hardware: Sequence[Profile | MemoryModel],
+    assumptions: Mapping[str, Mapping[str, float]] | None = None,
+    *,
+    placed: bool = False,
+) -> None:
     """Refuse a list that no report can be made of.
 
+    Args:
+        hardware: Prices.
+        assumptions: By id of the hardware: prices in pJ by event.
+        placed: There is a placement.
+
     Raises:
-        InvalidSettingError: It is empty, or names one thing twice.
+        InvalidSettingError: It is empty, or names one thing twice; or assumptions of what is not
+            in it, or cannot have them.
     """
     ids = [h.id for h in hardware]
     twice = sorted({i for i in ids if ids.count(i) > 1})
@@ -210,42 +259,44 @@ def checked_hardware(hardware: Sequence[Profile | MemoryModel]) -> None:
             expected="at least one profile, each of them once",
             fix="Correct the list; trispike hardware shows what there is.",
         )
-
-
-def _estimate(
-    network: Network,
-    ledger: Ledger,
-    hardware: Profile | MemoryModel,
-    input_events: float,
-    placement: Placement | None,
-    traffic: Traffic | None,
-    latency_seconds: float | None,
-) -> Estimate:
-    if isinstance(hardware, MemoryModel):
-        return estimate_memory(
-            network,
-            ledger,
-            hardware,
-            placement=placement,
-            traffic=traffic,
-            input_events=input_events,
-            latency_seconds=latency_seconds,
+    assumed = assumptions or {}
+    if unknown := sorted(set(assumed) - set(ids)):
+        raise InvalidSettingError(
+            f"assumed prices of {unknown[0]!r}",
+            got="no hardware of this report",
+            expected="one of " + ", ".join(ids),
+            fix="Correct the name, or add the hardware.",
         )
-    return estimate_energy(
-        ledger, hardware, network=network, traffic=traffic, latency_seconds=latency_seconds
-    )
+    for h in hardware:
+        check_hardware(h, assumed.get(h.id), placed=placed)
 
 
 def _curve(
-    network: Network, inputs: Array, result: Result, hardware: Profile | MemoryModel | None
+    network: Network,
+    inputs: Array | None,
+    result: Result | StoredLedger,
+    hardware: Profile | MemoryModel | None,
+    assumptions: Mapping[str, float],
 ) -> tuple[Anytime | None, str]:
-    """The curve, or why there is none."""
+    """The curve, or why there is none.
+
+    Args:
+        network: What the report is about.
+        inputs: Raw data.
+        result: Its run, or a longer one of ``with_steps(network, n)``.
+        hardware: Prices.
+        assumptions: Of the hardware.
+    """
     if result.labels is None:
         return None, "The data have no labels, so there is no accuracy after any time step."
     if hardware is None:
         return None, "None of the prices is one of the spiking network."
+    if inputs is None or isinstance(result, StoredLedger):
+        return None, "The page is made from stored counts, which hold no logits of single steps."
     try:
-        return anytime(network, inputs, result, hardware), ""
+        ran = with_steps(network, result.ledger.steps)
+        curve = anytime(ran, inputs, result, hardware, assumptions, network_steps=network.steps)
+        return curve, ""
     except UnsupportedError as error:
         return None, str(error)
 
@@ -257,10 +308,18 @@ def _operations(ledger: Ledger) -> npt.NDArray[np.int64]:
     return np.sum([part.sum(axis=1) for part in parts], axis=0, dtype=np.int64)
 
 
+def _assumed(assumptions: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
+    """What somebody stated, by what it is of."""
+    return {
+        f"assumed prices of {name}": ", ".join(f"{e} {price:g} pJ" for e, price in prices.items())
+        for name, prices in assumptions.items()
+    }
+
+
 def _provenance(
     network: Network,
-    inputs: Array,
-    result: Result,
+    inputs: Array | None,
+    result: Result | StoredLedger,
     hardware: Sequence[Profile | MemoryModel],
     origin: Origin,
 ) -> dict[str, str]:
@@ -268,9 +327,15 @@ def _provenance(
     found = {
         "network": f"{origin.network} ({network.kind})",
         "network, SHA-256": digest(network),
-        "data": f"{origin.data}: {len(inputs):,} samples",
-        "inputs, SHA-256": data_digest(inputs),
+        "data": f"{origin.data}: {result.ledger.samples:,} samples",
     }
+    if isinstance(result, StoredLedger):
+        shards = result.data_sha256
+    else:
+        shards = (data_digest(np.asarray(inputs)),)
+    for n, sha in enumerate(shards, start=1):
+        of = f" of shard {n}" if len(shards) > 1 else ""
+        found[f"inputs{of}, SHA-256"] = sha
     checkpoint = network.provenance.get("checkpoint")
     if isinstance(checkpoint, dict):
         found |= {f"checkpoint, {key}": str(value) for key, value in checkpoint.items()}
@@ -278,6 +343,9 @@ def _provenance(
         found["labels, SHA-256"] = data_digest(result.labels)
     engine = result.engine
     known = f" {engine_version(engine)}" if engine in ENGINES else ""
+    if isinstance(result, StoredLedger):
+        versions = [f"{name} {of}" for name, of in result.versions.items()]
+        known = f", as stored by {', '.join(versions)}"
     found |= {
         "trispike": version("trispike"),
         "engine": f"{engine}{known}",

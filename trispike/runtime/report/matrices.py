@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,8 +10,9 @@ import numpy.typing as npt
 
 from trispike.network import Network
 from trispike.runtime.anytime import first_steps
-from trispike.runtime.energy import MemoryModel, Profile, estimate_energy, estimate_memory
+from trispike.runtime.energy import MemoryModel, Profile
 from trispike.runtime.ledger import Counts, Ledger
+from trispike.runtime.pricing import price_run
 
 MOST_COLUMNS = 24
 """Columns of a matrix; of more time steps several share one."""
@@ -77,7 +79,11 @@ def rate_matrix(ledger: Ledger) -> Matrix:
 
 
 def energy_matrix(
-    network: Network, ledger: Ledger, hardware: Profile | MemoryModel, input_events: Floats
+    network: Network,
+    ledger: Ledger,
+    hardware: Profile | MemoryModel,
+    input_events: Floats,
+    assumptions: Mapping[str, float] | None = None,
 ) -> Matrix:
     """Energy of every layer: of the connections into it, and of its neurons.
 
@@ -88,6 +94,7 @@ def energy_matrix(
         ledger: Of the run.
         hardware: Prices of the spiking network.
         input_events: (T,): input elements other than 0 up to each step, per inference.
+        assumptions: Prices in pJ by event.
     """
     rows = (*network.order, network.readout.name)
     target = {label: c.target for label, c in network.labelled()} | {name: name for name in rows}
@@ -95,11 +102,13 @@ def energy_matrix(
     until = np.zeros((len(rows), len(ends) + 1))
     for n, last in enumerate(ends):
         part = first_steps(ledger, last)
-        if isinstance(hardware, MemoryModel):
-            events = float(input_events[last - 1])
-            priced = estimate_memory(_ended(network, last), part, hardware, input_events=events)
-        else:
-            priced = estimate_energy(part, hardware, network=_ended(network, last))
+        priced = price_run(
+            _ended(network, last),
+            part,
+            hardware,
+            assumptions=assumptions,
+            input_events=float(input_events[last - 1]),
+        )
         for layer in priced.layers:
             if layer.kind in ("connection", "population"):
                 until[rows.index(target[layer.name]), n + 1] += layer.joules
