@@ -100,6 +100,14 @@ def test_quantize(run, files, tmp_path):
     check("trispike quantize", facts)
 
 
+def test_diagnose(run, files, tmp_path):
+    coarse = tmp_path / "coarse.safetensors"
+    quantized = ("quantize", files.float_network, "--calibration", files.data, "-o", coarse)
+    run(*quantized, "--weight-bits", 2)
+    command = ("diagnose", files.float_network, coarse, "--data", files.data, "--json")
+    check("trispike diagnose", run(*command).json)
+
+
 def test_inspect(run, files, tmp_path):
     graph = ("--graph", tmp_path / "net.svg")
     check(

@@ -173,14 +173,17 @@ def test_potentials_in_units_of_the_float_network():
     d = found.population("b").forced.first_divergence
     assert d is not None
     unit = scales_of(float_weights(), {"b": 2})["b"][d.neuron[0]] / 2**SHIFT
+    assert d.unit is not None
     assert d.unit == pytest.approx(unit, rel=1e-2)  # a threshold of 121 units
+    assert d.integer_state.threshold_positive is not None
     assert d.integer_state.threshold_positive * d.unit == pytest.approx(1.0, rel=1e-2)
     for state in (d.float_state, d.integer_state):
-        nearest = max(
-            state.potential - state.threshold_positive, -state.potential - state.threshold_negative
-        )
+        positive, negative = state.threshold_positive, state.threshold_negative
+        assert positive is not None
+        assert negative is not None
+        nearest = max(state.potential - positive, -state.potential - negative)
         assert state.distance == nearest
-        assert (state.distance >= 0) == (state.spike != 0)
+        assert (nearest >= 0) == (state.spike != 0)
 
 
 def test_exact_integers_are_found_exact():

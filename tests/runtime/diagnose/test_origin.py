@@ -1,6 +1,7 @@
 """Networks that are not of one origin, and data that do not fit, are refused in words."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,17 +26,17 @@ def test_two_of_a_kind(network):
         checked_pair(network(), network())
 
 
-def other_checkpoint(network, digest):
+def other_checkpoint(network: Any, digest: str) -> Any:
     return replace(network, provenance={"checkpoint": {"sha256": digest}})
 
 
-def with_neuron(network, **fields):
+def with_neuron(network: Any, **fields: Any) -> Any:
     population = network.populations["b"]
     changed = replace(population, neuron=replace(population.neuron, **fields))
     return replace(network, populations={**network.populations, "b": changed})
 
 
-def rewired():
+def rewired() -> Any:
     """c reads a and b."""
     network = integer_network()
     extra = Connection(

@@ -128,7 +128,7 @@ def test_the_loss_of_weights():
     own = np.rint(weights["b"] / each) * each
     per_channel = 10 * math.log10((weights["b"] ** 2).sum() / ((own - weights["b"]) ** 2).sum())
     assert loss.per_channel_db == pytest.approx(per_channel)
-    assert loss.clipping_db > loss.sqnr_db
+    assert loss.clipping_db > expected
 
 
 def test_clipped_and_unused_bits():
