@@ -82,24 +82,28 @@ def test_from_counts_to_joules_line_by_line(run, files):
             added += term.joules or 0.0
         else:
             assert (price, energy) == ("none", "not priced")
-    ends = [priced.energy_per_inference_joules, priced.low_joules, priced.high_joules]
-    assert rows["total"] == [joules(end) for end in ends]
-    assert added == pytest.approx(ends[0])
-    assert rows["second neurons"] == ["0 pJ", "0 pJ", joules(ends[2] - ends[0])]
+    total, low, high = priced.energy_per_inference_joules, priced.low_joules, priced.high_joules
+    assert rows["total"] == [joules(end) for end in (total, low, high)]
+    assert added == pytest.approx(total)
+    assert rows["second neurons"] == ["0 pJ", "0 pJ", joules(high - total)]
     assert "  no published interval for 3 of 3 priced terms: " in out
+    assert priced.standard_error_joules is not None
     assert f"standard error of the mean over samples: {joules(priced.standard_error_joules)}" in out
     assert f"  prices: loihi1, SHA-256 {priced.hardware_sha256[:16]}\n" in out
     latency = priced.latency
+    assert latency is not None
+    assert latency.high_seconds is not None
     span = f"{seconds(latency.low_seconds)} to {seconds(latency.high_seconds)}\n"
     assert f"latency of an inference, from published times per event: {span}" in out
     for assumption in latency.assumptions:
         assert f"  {assumption}\n" in out
     p = result.accuracy
+    assert p is not None
     error = f"{100 * math.sqrt(p * (1 - p) / 12):.2f}%"
     text = f"accuracy on data.npz: {100 * p:.2f}% +- {error} (standard error); "
-    assert text + f"{joules(ends[0] / p)} per correct prediction\n" in out
+    assert text + f"{joules(total / p)} per correct prediction\n" in out
     facts = run(*command(files, "--json")).json
-    assert facts["joules_per_correct_prediction"] == pytest.approx(ends[0] / p)
+    assert facts["joules_per_correct_prediction"] == pytest.approx(total / p)
     assert facts["accuracy_standard_error"] == pytest.approx(math.sqrt(p * (1 - p) / 12))
 
 

@@ -11,7 +11,7 @@ from trispike.network import IntegerNetwork
 from trispike.runtime import ReferenceEngine
 from trispike.runtime.activity import spike_counts
 from trispike.runtime.energy import estimate_energy, load_profile
-from trispike.runtime.energy.latency import estimate_latency
+from trispike.runtime.energy.latency import estimate_latency, fires_both_signs
 from trispike.runtime.energy.profile import Times
 from trispike.targets.loihi.hardware import load_chip
 from trispike.targets.loihi.placement import place
@@ -110,6 +110,20 @@ def test_the_busiest_core_lies_between_the_bounds(case):
     assert plain.high_seconds is not None
     more = max(network.depth.values()) * (neurons * 5.3 + 465) * 1e-9
     assert alone.high_seconds == pytest.approx(plain.high_seconds + more)
+
+
+def test_who_may_take_two_neurons():
+    """Both thresholds can be reached, whether or not they were; by the spikes without a network."""
+    network = CASES["vectors"]()
+    silent = ReferenceEngine(network).run(0 * sample_inputs(network, 2)).ledger
+    assert fires_both_signs(silent, network) == tuple(network.populations)
+    first = network.populations["first"]
+    binary = replace(first, neuron=replace(first.neuron, th_neg=1 << 23))
+    one = replace(network, populations={**network.populations, "first": binary})
+    assert fires_both_signs(silent, one) == tuple(n for n in network.populations if n != "first")
+    loud = one_layer(neurons=2, negative=1)
+    assert fires_both_signs(loud, None) == ("a",)
+    assert fires_both_signs(one_layer(neurons=2, positive=1), None) == ()
 
 
 def test_most_profiles_have_no_times():

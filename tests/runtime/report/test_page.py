@@ -92,7 +92,7 @@ def test_numbers_are_those_of_estimates():
     network = networks.shortcut_across_two_convolutions()
     report = report_of(network)
     ledger, tree = report.ledger, parsed(render_report(report))
-    loihi = estimate_energy(ledger, load_profile("loihi1"))
+    loihi = estimate_energy(ledger, load_profile("loihi1"), network=network)
     assert figures(find(tree, "headline-energy")) == [loihi.energy_per_inference_joules]
     assert figures(find(tree, "headline-accuracy")) == [report.result.accuracy]
     assert figures(find(tree, "headline-operations")) == [ledger.synaptic_operations / 6]
@@ -104,7 +104,7 @@ def test_numbers_are_those_of_estimates():
             events = 6 * network.steps * np.count_nonzero(network.input.encode(_inputs(), 4)) / 36
             priced = estimate_memory(network, ledger, hardware, input_events=events)
         else:
-            priced = estimate_energy(ledger, hardware)
+            priced = estimate_energy(ledger, hardware, network=network)
         expected = [priced.energy_per_inference_joules, priced.low_joules, priced.high_joules]
         assert [figures(cell)[0] for cell in row[1:4]] == pytest.approx(expected, rel=1e-12)
     terms = {text(row[0]): row for row in body(find(tree, "terms"))}

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from trispike.network import Network
+from trispike.runtime.derived_counts import update_work
 from trispike.runtime.energy.profile import TIMED, Times
 from trispike.runtime.ledger import Ledger
 from trispike.targets.loihi.traffic import Traffic
@@ -71,7 +72,7 @@ def estimate_latency(
         "graded_operation": ledger.macs / ledger.samples,
         **{event: sum(each[event] for each in updates.values()) for event in TIMED[2:]},
     }
-    both = [name for name, p in ledger.populations.items() if p.spikes_negative.any()]
+    both = fires_both_signs(ledger, network)
     for event, count in counts.items():
         if event not in times.events:
             if count:
@@ -101,6 +102,21 @@ def estimate_latency(
         steps=steps,
         untimed=untimed,
         assumptions=_assumptions(times, ledger.steps, depth, cores, placed=traffic is not None),
+    )
+
+
+def fires_both_signs(ledger: Ledger, network: Network | None) -> tuple[str, ...]:
+    """Populations that hardware without signs may take two neurons for.
+
+    Those with two thresholds that can be reached, whether or not these samples reached them; where
+    the network is not known, those with a spike of -1.
+    """
+    if network is None:
+        return tuple(name for name, p in ledger.populations.items() if p.spikes_negative.any())
+    return tuple(
+        name
+        for name, population in network.populations.items()
+        if update_work(population).threshold_compares == 2
     )
 
 
