@@ -53,8 +53,7 @@ def read_aedat(path: str) -> Found:
     address, t = (raw[name].astype(np.int64) for name in ("address", "timeStamp"))
     if version >= 3:
         return [t, address >> 17 & 0x7FFF, address >> 2 & 0x7FFF, address >> 1 & 1], None
-    # Upright, as the authors' dat2mat.m and SpikingJelly have it; tonic's read_dvs_128 is upside
-    # down and calls brighter darker.
+    # As SpikingJelly turns them. tonic's own read_dvs_128, which does not, fails in tonic 1.7.
     rows = [t, 127 - (address >> 8 & 127), 127 - (address >> 1 & 127), 1 - (address & 1)]
     return rows, _DVS128
 
