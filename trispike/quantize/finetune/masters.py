@@ -123,7 +123,7 @@ class WeightMaster(nn.Module):
 
 
 class NeuronMasters(nn.Module):
-    """Parameters of a population.
+    """Parameters of a population, relative to its thresholds, so that one learning rate fits all.
 
     Args:
         neuron: The integer neuron; what is infinite or absent in it stays so.
@@ -159,7 +159,9 @@ class NeuronMasters(nn.Module):
         for name, kind in kinds.items():
             value = np.asarray(values[name], dtype=np.float64)
             is_trained = kind in trained and not absent.get(name, False)
-            parameter = nn.Parameter(torch.tensor(value), requires_grad=is_trained)
+            unit = torch.tensor(self._unit(name, value.shape), dtype=torch.float64)
+            self.register_buffer(f"{name}_unit", unit, persistent=False)
+            parameter = nn.Parameter(torch.tensor(value) / unit, requires_grad=is_trained)
             self.register_parameter(name, parameter)
         for name in ("th_pos", "th_neg"):
             fixed = torch.tensor(getattr(neuron, name) >= self.top)
@@ -167,12 +169,21 @@ class NeuronMasters(nn.Module):
         fixed = torch.tensor(neuron.floor <= -self.limit)
         self.register_buffer("floor_none", fixed, persistent=False)
 
-    retention = RETENTION
+    def _unit(self, name: str, shape: tuple[int, ...]) -> Array:
+        """What a parameter is trained in units of: the threshold beside it, or a whole."""
+        if name in RETENTION:
+            return np.asarray(float(DECAY_ONE))
+        threshold = self.neuron.th_pos.astype(float)
+        reachable = threshold[threshold < self.top]
+        typical = float(np.median(reachable)) if reachable.size else 1.0
+        if np.broadcast_shapes(threshold.shape, shape) != shape:
+            return np.asarray(typical)
+        return np.where(threshold < self.top, threshold, typical)
 
-    def typical_threshold(self) -> float:
-        """Mean threshold that can be reached, in units of the state; 1 where there is none."""
-        reachable = self.neuron.th_pos[self.neuron.th_pos < self.top]
-        return float(reachable.mean()) if reachable.size else 1.0
+    def _values(self, name: str) -> Tensor:
+        unit: Tensor = getattr(self, f"{name}_unit")
+        values: Tensor = getattr(self, name) * unit
+        return values
 
     def forward(self, step: Tensor) -> tuple[Parameters, Tensor]:
         """The integers in float64, and v_init, in the shapes that the neuron has them in.
@@ -183,14 +194,13 @@ class NeuronMasters(nn.Module):
         unit = along_first(step, self.shape)
 
         def state(name: str, low: float) -> Tensor:
-            values: Tensor = getattr(self, name) / unit
-            return clip(values, low, self.limit)
+            return clip(self._values(name) / unit, low, self.limit)
 
         def threshold(name: str) -> Tensor:
             return torch.where(getattr(self, f"{name}_never"), float(self.top), state(name, 1))
 
         floor = torch.where(self.floor_none, -float(self.limit), state("floor", -self.limit))
-        factors = {name: clip(getattr(self, name), 0, DECAY_ONE) for name in RETENTION}
+        factors = {name: clip(self._values(name), 0, DECAY_ONE) for name in RETENTION}
         parameters = Parameters(
             **factors,
             bias=state("bias", -self.limit),

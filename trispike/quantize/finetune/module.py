@@ -177,9 +177,8 @@ class IntegerModule(nn.Module):
             NeuronMasters(_fixed(population), start.neurons[name], population.shape, kinds)
             for name, population in network.populations.items()
         )
-        self.readout_bias = nn.Parameter(
-            torch.tensor(start.readout_bias, dtype=torch.float64), requires_grad="bias" in kinds
-        )
+        bias = torch.tensor(start.readout_bias / self._logit_units, dtype=torch.float64)
+        self.readout_bias = nn.Parameter(bias, requires_grad="bias" in kinds)
 
     @classmethod
     def from_float(
@@ -251,10 +250,10 @@ class IntegerModule(nn.Module):
             weighted = (step_logits * self._time_weights()).sum(0)
         records = {}
         for name, parts in runs.items():
-            values = dict(zip("svci", map(torch.cat, zip(*(p[:4] for p in parts), strict=True))))
+            whole = (torch.cat(values) for values in zip(*(p[:4] for p in parts), strict=True))
             records[name] = {
-                key: _from_layout(value).transpose(0, 1).cpu().numpy().astype(np.int64)
-                for key, value in values.items()
+                trace: _from_layout(values).transpose(0, 1).cpu().numpy().astype(np.int64)
+                for trace, values in zip("svci", whole, strict=True)
             }
         return Trace(
             weighted.cpu().numpy().astype(np.int64),
@@ -315,9 +314,16 @@ class IntegerModule(nn.Module):
                 name: master(steps[name])
                 for name, master in zip(self.network.populations, self.neurons, strict=True)
             },
-            rounded(self.readout_bias / readout_step),
+            rounded(self.readout_bias * self._logit_units / readout_step),
             readout_step,
         )
+
+    @property
+    def _logit_units(self) -> float:
+        """What a logit of 1 is in the integers of one time step."""
+        readout = self.network.readout
+        total = float(np.abs(readout.weights).sum()) or 1.0
+        return 1 / (readout.scale * total)
 
     def _scale(self, integers: _Integers) -> Tensor:
         """Value of one unit of an integer logit."""

@@ -20,7 +20,6 @@ from trispike.errors import InvalidDataError, InvalidSettingError, QuantizationE
 from trispike.network import FloatNetwork, IntegerNetwork
 from trispike.quantize.finetune import checkpoint as checkpoints
 from trispike.quantize.finetune.checkpoint import Progress
-from trispike.quantize.finetune.masters import NeuronMasters
 from trispike.quantize.finetune.module import IntegerModule
 from trispike.quantize.finetune.record import EpochRecord, FinetuneRecord
 from trispike.quantize.finetune.settings import Loss, Settings
@@ -298,7 +297,7 @@ class _Trainer:
         where = f" from the best state so far: start='{self.path}'" if self.path else ""
         raise QuantizationError(
             "fine-tuning",
-            got=f"a loss that went from {state.first_loss:.3g} to {loss:.3g} in epoch {state.epoch}",
+            got=f"a loss from {state.first_loss:.3g} up to {loss:.3g} in epoch {state.epoch}",
             expected=f"one that stays below {limit:.3g}",
             fix=f"It diverges: use a lower learning rate than {rate:g}, such as {rate / 4:g}, with "
             f"another checkpoint file{', and begin' if where else ''}{where}.",
@@ -382,17 +381,10 @@ def _groups(module: IntegerModule, rate: float) -> list[dict[str, Any]]:
 
     for step in module.steps:
         add(step.log, SCALAR_RATE)
-    sizes = []
     for master in module.weights:
-        sizes.append(float(master.weight.detach().square().mean().sqrt()) or 1.0)
-        add(master.weight, sizes[-1])
-    for masters in module.neurons:
-        assert isinstance(masters, NeuronMasters)
-        size = masters.typical_threshold()
-        for name, parameter in masters.named_parameters():
-            share = 1.0 if name in ("bias", "v_init") else SCALAR_RATE
-            add(parameter, share * (size if name not in masters.retention else 4096.0))
-    add(module.readout_bias, sizes[-1] * 2.0**module.network.readout.state_shift)
+        add(master.weight, float(master.weight.detach().square().mean().sqrt()) or 1.0)
+    for parameter in (*module.neurons.parameters(), module.readout_bias):
+        add(parameter, SCALAR_RATE)
     return groups
 
 
