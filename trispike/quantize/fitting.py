@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
 from typing import Any, Literal, TypeAlias
 
@@ -19,7 +20,14 @@ import numpy.typing as npt
 
 from trispike.network import Identity
 from trispike.quantize.moments import Block, Moments
-from trispike.quantize.rounding import compensated, damped, descended, nearest, row_errors
+from trispike.quantize.rounding import (
+    Compensation,
+    compensated,
+    damped,
+    descended,
+    nearest,
+    row_errors,
+)
 from trispike.quantize.weights import (
     EXPONENT_LIMIT,
     TRY_ALL,
@@ -103,6 +111,11 @@ class _Rows:
         self.correlated = block.correlated
         self.correlation = damped(block.second) if block.correlated else block.second
         self.share = 1.0 / per_channel
+
+    @cached_property
+    def compensation(self) -> Compensation:
+        """For rounding in order."""
+        return Compensation(self.correlation)
 
     def step(self, scales: Array, exponents: Exponents) -> Array:
         """(G, R, K): worth of an integer."""
@@ -226,17 +239,15 @@ class _Fitter:
 
     def clipped(self, start: Exponents) -> _Choice:
         """Scales and exponents with the least error of nearest rounding."""
-        best: _Choice | None = None
-        for exponents in _near(start):
-            found = self.chosen(exponents, self.scaling.at(exponents))
-            for factor in FACTORS:
-                found = self.better(
-                    found, self.chosen(exponents, self.scaling.at(exponents, factor))
-                )
-            if best is None or self.total(found) < self.total(best):
-                best = found
-        assert best is not None
-        return best
+        coarse = [self._scaled(exponents, FACTORS[::3]) for exponents in _near(start)]
+        best = min(coarse, key=self.total)  # of equal ones, the first
+        return self.better(best, self._scaled(best.exponents, FACTORS))
+
+    def _scaled(self, exponents: Exponents, factors: Sequence[float]) -> _Choice:
+        found = self.chosen(exponents, self.scaling.at(exponents))
+        for factor in factors:
+            found = self.better(found, self.chosen(exponents, self.scaling.at(exponents, factor)))
+        return found
 
     def rounded(self, start: _Choice) -> _Choice:
         """Integers that are rounded together, and the scales that suit them."""
@@ -255,7 +266,7 @@ class _Fitter:
         for block in self.blocks:
             step = block.step(scales, exponents)
             if block.correlated:
-                integers.append(compensated(block.weight, block.correlation, step, block.top))
+                integers.append(compensated(block.weight, block.compensation, step, block.top))
             else:
                 integers.append(nearest(block.weight, step, block.top))
         return self._descended(self.chosen(exponents, scales, integers))

@@ -70,7 +70,7 @@ def measure(
     return QuantizationRecord(
         weight_bits=max(bits.values()),
         granularity=settings.granularity,
-        method=settings.method,
+        method=settings.method_at(bits.values()),
         state_bits=settings.state_bits,
         input_scale=quantizer.input_scale,
         input_clipped=integer.input.clipped(calibration),

@@ -59,7 +59,8 @@ def quantize(
         granularity: One weight scale per output channel (free: thresholds absorb it), or one per
             layer, for targets with one threshold per core.
         method: How scales are chosen and weights are rounded; see
-            :data:`trispike.quantize.fitting.Method`. By default :func:`default_method`.
+            :data:`trispike.quantize.fitting.Method`. By default ``gptq``, but ``nearest`` where
+            all connections into a population have 8 bits, with which nothing is to be gained.
         state_bits: Width of the states, sign included.
         state_shift: Left shift of the accumulators; chosen per population if None.
         batch_size: Calibration samples that are run together.
@@ -76,7 +77,7 @@ def quantize(
         network,
         calibration,
         labels,
-        method=method or default_method(weight_bits),
+        method=method,
         granularity=granularity,
         state_bits=state_bits,
         state_shift=state_shift,
@@ -86,18 +87,12 @@ def quantize(
     return finished(quantizer, np.asarray(calibration), labels, bits, progress)
 
 
-def default_method(weight_bits: int | Mapping[str, int]) -> Method:
-    """The method that measured best: with 8 bits nothing is to be gained over the plainest."""
-    widths = weight_bits.values() if isinstance(weight_bits, Mapping) else (weight_bits,)
-    return "nearest" if all(width == 8 for width in widths) else "gptq"
-
-
 def prepared(
     network: Network,
     calibration: Array,
     labels: Array | None,
     *,
-    method: Method,
+    method: Method | None = None,
     granularity: Granularity = "channel",
     state_bits: int = DEFAULT_STATE_BITS,
     state_shift: int | None = None,
@@ -113,7 +108,7 @@ def prepared(
         )
     _check_settings(
         granularity=(granularity, get_args(Granularity)),
-        method=(method, get_args(Method)),
+        method=(method, (None, *get_args(Method))),
         state_bits=(state_bits, range(8, 33)),
         state_shift=(state_shift, (None, *range(17))),
         batch_size=(batch_size, range(1, 2**31)),
@@ -152,8 +147,9 @@ def finished(
         "granularity": settings.granularity,
         "state_bits": settings.state_bits,
     }
-    if settings.method != "nearest":
-        noted["method"] = settings.method
+    method = settings.method_at(bits.values())
+    if method != "nearest":
+        noted["method"] = method
     integer = quantizer.network(bits, noted)
     parts = quantizer.parts(bits)
     record = measure(quantizer, integer, bits, calibration, labels, progress)

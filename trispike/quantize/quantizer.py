@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
@@ -48,6 +48,10 @@ PARAMETER_BITS = 16
 would make weights finer that are lost beside them already."""
 
 
+WIDEST = 8
+"""Most bits of a weight."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Part:
     """A population, or the readout, in integers, with the connections into it."""
@@ -70,8 +74,16 @@ class Settings:
     state_bits: int = 24
     state_shift: int | None = None
     """None: chosen for each population."""
-    method: Method = "nearest"
+    method: Method | None = None
+    """None: the one that measured best, by the widths."""
     batch_size: int = 32
+
+    def method_at(self, widths: Iterable[int]) -> Method:
+        """The method for connections of these widths.
+
+        With 8 bits nothing is to be gained over the plainest.
+        """
+        return self.method or ("nearest" if all(width == WIDEST for width in widths) else "gptq")
 
 
 class Quantizer:
@@ -105,6 +117,10 @@ class Quantizer:
     def labels(self) -> tuple[str, ...]:
         """Names of the integer network's connections."""
         return self.separated.labels
+
+    def target_of(self, label: str) -> str:
+        """Where a connection leads."""
+        return self.separated.all_connections[self.labels.index(label)].target
 
     def network(self, bits: Mapping[str, int], noted: Mapping[str, Any]) -> IntegerNetwork:
         """The integer network.
@@ -147,7 +163,7 @@ class Quantizer:
             widths: Per connection into it.
             method: Another one than the settings'.
         """
-        key = name, widths, method or self.settings.method
+        key = name, widths, method or self.settings.method_at(widths)
         if key not in self._parts:
             self._parts[key] = self._part(*key)
         return self._parts[key]

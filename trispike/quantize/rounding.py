@@ -64,25 +64,39 @@ def row_errors(errors: Array, correlation: Array) -> Array:
     return np.asarray(((errors @ correlation) * errors).sum(axis=2))
 
 
-def compensated(weight: Array, correlation: Array, step: Array, top: Array) -> Array:
-    """Integers whose rounding errors cancel as far as the order of the columns lets them.
+class Compensation:
+    """What :func:`compensated` needs of a correlation: the costly part, once.
 
     Columns with the strongest inputs come first, when all others can still make up for them.
 
     Args:
-        weight: (G, R, K).
         correlation: (G, K, K), positive definite; see :func:`damped`.
+    """
+
+    def __init__(self, correlation: Array) -> None:
+        diagonal = np.diagonal(correlation, axis1=1, axis2=2)
+        self.order = np.argsort(-diagonal, axis=1, kind="stable")
+        """(G, K): the columns in the order of their rounding."""
+        along, across = self.order[:, :, None], self.order[:, None, :]
+        ordered = np.take_along_axis(np.take_along_axis(correlation, along, 1), across, 2)
+        self.factor = np.linalg.cholesky(np.linalg.inv(ordered)).transpose(0, 2, 1)
+        """(G, K, K), upper: row j says how an error in column j is spread over those after it."""
+
+
+def compensated(weight: Array, by: Compensation, step: Array, top: Array) -> Array:
+    """Integers whose rounding errors cancel as far as the order of the columns lets them.
+
+    Args:
+        weight: (G, R, K).
+        by: From the correlation.
         step: (G, R, K).
         top: (K,) largest magnitude.
     """
-    columns = weight.shape[2]
-    order = np.argsort(-np.diagonal(correlation, axis1=1, axis2=2), axis=1, kind="stable")
-    across, along = order[:, None, :], order[:, :, None]
+    columns, factor = weight.shape[2], by.factor
+    across = by.order[:, None, :]
     rest = np.take_along_axis(weight, across, axis=2)
     step = np.take_along_axis(step, across, axis=2)
-    limit = top[order][:, None, :]
-    sorted_ = np.take_along_axis(np.take_along_axis(correlation, along, axis=1), across, axis=2)
-    factor = np.linalg.cholesky(np.linalg.inv(sorted_)).transpose(0, 2, 1)
+    limit = top[by.order][:, None, :]
     result = np.empty_like(rest)
     for start in range(0, columns, _BLOCK):
         stop = min(start + _BLOCK, columns)
@@ -94,7 +108,7 @@ def compensated(weight: Array, correlation: Array, step: Array, top: Array) -> A
             moved[:, :, j - start] = error
             rest[:, :, j:stop] -= error[:, :, None] * factor[:, None, j, j:stop]
         rest[:, :, stop:] -= moved @ factor[:, start:stop, stop:]
-    return np.take_along_axis(result, np.argsort(order, axis=1)[:, None, :], axis=2)
+    return np.take_along_axis(result, np.argsort(by.order, axis=1)[:, None, :], axis=2)
 
 
 def descended(integers: Array, weight: Array, correlation: Array, step: Array, top: Array) -> Array:
