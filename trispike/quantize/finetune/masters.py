@@ -98,9 +98,10 @@ class WeightMaster(nn.Module):
     def __init__(self, connection: Connection, values: Array, *, is_trained: bool) -> None:
         super().__init__()
         self.top = (1 << (connection.bits - 1)) - 1
-        self.weight = nn.Parameter(
-            torch.tensor(values, dtype=torch.float32), requires_grad=is_trained
-        )
+        self.size = float(np.sqrt(np.mean(np.square(values)))) or 1.0
+        """Root mean square at the start, which the parameter is relative to."""
+        weight = torch.tensor(values / self.size, dtype=torch.float32)
+        self.weight = nn.Parameter(weight, requires_grad=is_trained)
 
     def forward(self, step: Tensor) -> Tensor:
         """Integers in float32, of the weight's shape.
@@ -108,8 +109,8 @@ class WeightMaster(nn.Module):
         Args:
             step: Of the target.
         """
-        scaled = self.weight / along_first(step, self.weight.shape).float()
-        return clip(scaled, -self.top, self.top)
+        unit = along_first(step, self.weight.shape).float() / self.size
+        return clip(self.weight / unit, -self.top, self.top)
 
     def confine(self, step: Tensor) -> None:
         """Bring weights that are clipped back to where they are not, or they would never learn.
@@ -118,7 +119,7 @@ class WeightMaster(nn.Module):
             step: Of the target.
         """
         with torch.no_grad():
-            largest = self.top * along_first(step, self.weight.shape).float()
+            largest = self.top / self.size * along_first(step, self.weight.shape).float()
             self.weight.clamp_(-largest, largest)
 
 
@@ -131,6 +132,8 @@ class NeuronMasters(nn.Module):
         shape: Of the population.
         trained: Kinds of parameters that are trained.
     """
+
+    floor_none: Tensor
 
     def __init__(
         self,
@@ -199,7 +202,8 @@ class NeuronMasters(nn.Module):
         def threshold(name: str) -> Tensor:
             return torch.where(getattr(self, f"{name}_never"), float(self.top), state(name, 1))
 
-        floor = torch.where(self.floor_none, -float(self.limit), state("floor", -self.limit))
+        bottomless = self.floor_none
+        floor = torch.where(bottomless, -float(self.limit), state("floor", -self.limit))
         factors = {name: clip(self._values(name), 0, DECAY_ONE) for name in RETENTION}
         parameters = Parameters(
             **factors,

@@ -105,8 +105,6 @@ class _Link:
         flat = pooled(self.connection, x.flatten(0, 1).to(self.dtype))
         scaled = weight.to(self.dtype) * 2.0**self.connection.exponent
         result = apply_operator(self.connection.operator, flat, scaled, fast=self.fast)
-        if result.shape[1:] == self.shape:  # keeps the channels last, where they are
-            return result.unflatten(0, (steps, samples))
         return result.reshape(steps, samples, *self.shape)
 
 
@@ -293,9 +291,14 @@ class IntegerModule(nn.Module):
 
     def confine(self) -> None:
         """Bring weights that are clipped back to where they are not; after every update."""
-        steps = {target: step() for target, step in zip(self._links, self.steps, strict=True)}
+        steps = self._steps()
         for (_, c), master in zip(self.network.labelled(), self.weights, strict=True):
+            assert isinstance(master, WeightMaster)
             master.confine(steps[c.target])
+
+    def _steps(self) -> dict[str, Tensor]:
+        """By target."""
+        return {target: step() for target, step in zip(self._links, self.steps, strict=True)}
 
     def _advance(self, integers: _Integers) -> Advance:
         def advance(name: str, steps: int, x: Tensor, state: State) -> tuple[Tensor, State]:
@@ -305,7 +308,7 @@ class IntegerModule(nn.Module):
         return advance
 
     def _integers(self) -> _Integers:
-        steps = {target: step() for target, step in zip(self._links, self.steps, strict=True)}
+        steps = self._steps()
         labelled = zip(self.network.labelled(), self.weights, strict=True)
         readout_step = steps[self.network.readout.name].reshape(())
         return _Integers(
@@ -451,7 +454,7 @@ def _with_weight(operator: Operator, weight: Array) -> Operator:
 
 def _exported(population: Population, parameters: Parameters, v_init: Tensor) -> Population:
     fields = parameters._asdict() | {"v_init": v_init}
-    integers = {name: _whole(value, np.int64) for name, value in fields.items()}
+    integers: dict[str, Any] = {name: _whole(v, np.int64) for name, v in fields.items()}
     return dataclasses.replace(
         population, neuron=dataclasses.replace(_fixed(population), **integers)
     )

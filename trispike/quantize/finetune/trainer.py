@@ -31,8 +31,8 @@ Array: TypeAlias = npt.NDArray[Any]
 Augment: TypeAlias = Callable[[Tensor, torch.Generator], Tensor]
 """Makes other samples of the same things, from encoded ones and a source of randomness."""
 
-SCALAR_RATE = 0.1
-"""What a whole channel or layer shares learns at, of the rate of the weights."""
+SHARED_RATE = 0.1
+"""What acts on a whole channel or layer learns at, of the rate of the weights."""
 
 WARMUP = 0.05
 """Share of the updates during which the rate rises."""
@@ -372,20 +372,20 @@ def _best(history: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _groups(module: IntegerModule, rate: float) -> list[dict[str, Any]]:
-    """Every trained parameter with a rate in its own units."""
-    groups = []
-
-    def add(parameter: Tensor, size: float) -> None:
-        if parameter.requires_grad:
-            groups.append({"params": [parameter], "lr": rate * size})
-
-    for step in module.steps:
-        add(step.log, SCALAR_RATE)
-    for master in module.weights:
-        add(master.weight, float(master.weight.detach().square().mean().sqrt()) or 1.0)
-    for parameter in (*module.neurons.parameters(), module.readout_bias):
-        add(parameter, SCALAR_RATE)
-    return groups
+    """What is trained, with its learning rates."""
+    weights, others = (
+        list(module.weights.parameters()),
+        [
+            *module.steps.parameters(),
+            *module.neurons.parameters(),
+            module.readout_bias,
+        ],
+    )
+    groups = [
+        {"params": [p for p in weights if p.requires_grad], "lr": rate},
+        {"params": [p for p in others if p.requires_grad], "lr": rate * SHARED_RATE},
+    ]
+    return [group for group in groups if group["params"]]
 
 
 def _schedule(done: int, total: int) -> float:
