@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,8 +34,10 @@ from trispike.nn import (
     randomize,
     save_checkpoint,
 )
+from trispike.runtime.data import load_digits_split
 from trispike.runtime.energy import load_hardware, load_profile
 from trispike.runtime.engines import default_engine
+from trispike.targets.loihi import load_chip, place, save_placement
 
 ARCH = "ctsn-resnet8"
 STEPS = 3
@@ -102,7 +106,9 @@ def test_the_whole_way_gives_the_numbers_of_the_command_line(module, checkpoint,
     assert told["accuracy"] == result.accuracy
     assert told["ledger"] == result.ledger.to_dict()
 
-    priced = trispike.estimate(result, hardware="loihi1", assumptions={"graded_operation": 5})
+    priced = trispike.estimate(
+        quantization.network, x, hardware="loihi1", assumptions={"graded_operation": 5}
+    )
     told = command("estimate", integers, *data, "--assume", "graded_operation=5")
     plain = json.loads(json.dumps(priced.to_dict()))
     assert {key: told[key] for key in plain} == plain
@@ -288,12 +294,12 @@ def test_simulate_passes_labels_progress_and_options_on():
 def test_estimate_takes_a_network_a_run_or_a_ledger():
     network = vectors()
     x = sample_inputs(network, 5)
-    result = trispike.simulate(network, x)
+    result = trispike.simulate(network, x, per_sample=True)
     estimates = [
         trispike.estimate(network, x),
-        trispike.estimate(result),
-        trispike.estimate(result.ledger),
-        trispike.estimate(result, hardware=load_profile("loihi1")),
+        trispike.estimate(result, network=network),
+        trispike.estimate(result.ledger, network=network),
+        trispike.estimate(result, network=network, hardware=load_profile("loihi1")),
     ]
     facts = [estimate.to_dict() for estimate in estimates]
     assert facts[0]["energy_per_inference_joules"] > 0
@@ -309,8 +315,11 @@ def test_a_memory_model_takes_the_network():
     result = trispike.simulate(network, x)
     model = load_hardware("cmos45-memory")
     for run in (result, result.ledger):
-        with pytest.raises(InvalidSettingError, match="a finished run, and cmos45-memory"):
+        with pytest.raises(InvalidSettingError, match="a finished run without its network, and"):
             trispike.estimate(run, hardware=model)
+        again = trispike.estimate(run, x, network=network, hardware=model)
+        assert again.energy_per_inference_joules == found.energy_per_inference_joules
+        assert again.breakdown == found.breakdown
     with pytest.raises(InvalidSettingError, match="a memory model; expected a profile of events"):
         trispike.estimate(network, x, hardware=model, assumptions={"spike": 1})
 
@@ -328,11 +337,142 @@ def test_estimate_fails_before_the_long_part():
         trispike.estimate(network, wrong)
 
 
+# ------------------------------------------------------------------------------ what a run cost
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """A network with data, stored counts and a placement of it."""
+    network = vectors()
+    x, y = sample_inputs(network, 5), np.arange(5) % 3
+    trispike.save(network, tmp_path / "net.safetensors")
+    np.savez(tmp_path / "data.npz", x=x, y=y)
+    return network, x, y, tmp_path
+
+
+def test_stored_counts_are_priced_as_the_command_line_does(tiny):
+    network, x, y, folder = tiny
+    paths = [folder / "a.safetensors", folder / "b.safetensors"]
+    for path, part in zip(paths, (slice(2), slice(2, None)), strict=True):
+        result = trispike.simulate(network, x[part], y[part], per_sample=True)
+        trispike.save_ledger(result, network, x[part], path, name=path.name)
+    stored = trispike.load_ledger(*paths)
+    source = ("--data", folder / "data.npz")
+    for hardware in ("loihi1", "cmos45-memory"):
+        told = command("estimate", folder / "net.safetensors", *source, "--hardware", hardware)
+        for what, data in ((stored, None), (network, x)):
+            found = trispike.estimate(what, data, network=network, hardware=hardware).to_dict()
+            assert {key: told[key] for key in found} == json.loads(json.dumps(found))
+    with pytest.raises(InvalidDataError, match="counts of the network with sha256"):
+        trispike.estimate(stored, network=saturation())
+
+
+def test_a_placement_and_a_latency_are_those_of_the_command_line(tiny):
+    network, x, y, folder = tiny
+    placed = place(network, load_chip("loihi1"))
+    save_placement(placed, folder / "placement.json")
+    more = ("--placement", folder / "placement.json", "--latency", "0.01")
+    source = ("--data", folder / "data.npz")
+    told = command("estimate", folder / "net.safetensors", *source, *more)
+    result = trispike.simulate(network, x, y, per_sample=True)
+    options: dict[str, Any] = {"placement": placed, "latency_seconds": 0.01}
+    for found in (
+        trispike.estimate(network, x, **options),
+        trispike.estimate(result, x, network=network, **options),
+    ):
+        assert {key: told[key] for key in found.to_dict()} == json.loads(
+            json.dumps(found.to_dict())
+        )
+    with pytest.raises(InvalidDataError, match="a placement without data"):
+        trispike.estimate(result, network=network, placement=placed)
+    with pytest.raises(InvalidSettingError, match="loihi1 on a placement"):
+        trispike.estimate(result, x, placement=placed)
+
+
+def test_fewer_steps_and_early_exit_are_those_of_the_command_line(tiny):
+    network, x, y, folder = tiny
+    source = ("--data", folder / "data.npz")
+    told = command(
+        "estimate",
+        folder / "net.safetensors",
+        *source,
+        "--anytime",
+        "--max-steps",
+        network.steps + 1,
+    )["anytime"]
+    curve = trispike.anytime(network, x, y, max_steps=network.steps + 1).to_dict()
+    assert {key: told[key] for key in curve} == json.loads(json.dumps(curve))
+    told = command("simulate", folder / "net.safetensors", *source, "--exit-confidence", 0.9)
+    run = trispike.early_exit(network, x, y, confidence=0.9)
+    assert (run.accuracy, run.mean_steps) == (told["accuracy"], told["early_exit"]["mean_steps"])
+    energy = trispike.exit_energy(network, x, run).joules
+    assert energy == told["early_exit"]["energy_per_inference_joules"]
+
+
+def test_explore_is_that_of_the_command_line(tiny):
+    network, x, y, folder = tiny
+    source = ("--data", folder / "data.npz", "--steps", "1,2", "-o", folder / "told.jsonl")
+    told = command("explore", "--network", folder / "net.safetensors", *source)["points"]
+    results = folder / "mine.jsonl"
+    found = trispike.explore(network, x, y, sweep={"steps": [1, 2]}, results=results)
+    assert {o.key for o in found} == {point["key"] for point in told}
+    again = trispike.explore(network, x, y, sweep={"steps": [2]}, results=results)
+    assert again[0].seconds == found[1].seconds  # taken from the file
+    with pytest.raises(InvalidSettingError, match=r"explore: got sweep\.step"):
+        trispike.explore(network, x, y, sweep={"step": [1]}, results=results)
+    with pytest.raises(InvalidSettingError, match="calibration: got an integer network"):
+        trispike.explore(network, x, y, sweep={}, results=results, calibration=x)
+
+
+def test_report_is_that_of_the_command_line(tiny):
+    network, x, y, folder = tiny
+    told = folder / "told.html"
+    facts = command("report", folder / "net.safetensors", "--data", folder / "data.npz", "-o", told)
+    placed = place(network, load_chip("loihi1"))
+    page = trispike.report(
+        network, x, y, output=folder / "mine.html", max_steps=network.steps + 2, placement=placed,
+        network_name="net.safetensors", data_name="data.npz",
+    )  # fmt: skip
+    plain = trispike.report(network, x, y, output=folder / "plain.html")
+    energies = [e.energy_per_inference_joules for e in plain.estimates]
+    assert energies == [e["energy_per_inference_joules"] for e in facts["estimates"]]
+    assert page.curve is not None
+    assert len(page.curve.points) == network.steps + 2
+    assert page.traffic is not None
+    assert "<!doctype html>" in (folder / "mine.html").read_text(encoding="utf-8")
+    result = trispike.simulate(network, x, y, per_sample=True)
+    stored = trispike.save_ledger(result, network, x, folder / "run.safetensors")
+    again = trispike.report(network, stored, output=folder / "again.html")
+    assert [e.energy_per_inference_joules for e in again.estimates] == energies
+    assert again.curve is None
+    with pytest.raises(InvalidSettingError, match="report: got a stored ledger, beside labels"):
+        trispike.report(network, stored, y, output=folder / "never.html")
+    assert not (folder / "never.html").exists()
+
+
+def test_the_example_of_the_documentation_runs(module, tmp_path, monkeypatch, capsys):
+    """With a narrow network in the place of the demo's."""
+    page = Path(__file__).parents[1] / "docs" / "api.md"
+    (example,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    x = load_digits_split().train.x[:64]
+    network = trispike.quantize(trispike.convert(module, x).network, x).network
+    (tmp_path / "demo").mkdir()
+    trispike.save(network, tmp_path / "demo" / "digits.int8.safetensors")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example, page, "exec"), {})  # noqa: S102 - of our own documentation
+    assert len(capsys.readouterr().out.splitlines()) == 6
+    written = {"demo", "digits.ledger.safetensors", "sweep.jsonl", "report.html"}
+    assert {path.name for path in tmp_path.iterdir()} >= written
+
+
 # ------------------------------------------------------------------------------------- the package
 
 
 def test_the_names_of_the_package_are_those_of_the_jobs():
-    jobs = {"load_checkpoint", "convert", "quantize", "simulate", "estimate", "verify"}
+    jobs = {
+        "load_checkpoint", "convert", "quantize", "simulate", "estimate", "verify", "report",
+        "anytime", "early_exit", "exit_energy", "explore", "save_ledger", "load_ledger",
+    }  # fmt: skip
     assert jobs <= set(trispike.__all__)
     assert trispike.load_checkpoint is load_checkpoint
     with pytest.raises(AttributeError, match="module 'trispike' has no attribute 'train'"):

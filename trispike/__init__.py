@@ -1,13 +1,26 @@
 """Ternary spiking networks: from a PyTorch checkpoint to a Loihi-style deployment.
 
 The jobs: :func:`load_checkpoint`, :func:`convert`, :func:`quantize`, :func:`diagnose`,
-:func:`simulate`, :func:`estimate`, :func:`verify`. The things they work on: :class:`FloatNetwork`,
+:func:`simulate`, :func:`estimate`, :func:`report`, :func:`anytime`, :func:`early_exit`,
+:func:`explore`, :func:`verify`. The things they work on: :class:`FloatNetwork`,
 :class:`IntegerNetwork`, :func:`save`, :func:`load`. Importing this loads no optional package.
 """
 
 from typing import TYPE_CHECKING, Any
 
-from trispike.api import Conversion, convert, estimate, simulate
+from trispike.api import (
+    Conversion,
+    anytime,
+    convert,
+    early_exit,
+    estimate,
+    exit_energy,
+    explore,
+    load_ledger,
+    report,
+    save_ledger,
+    simulate,
+)
 from trispike.errors import TrispikeError
 from trispike.network import FloatNetwork, IntegerNetwork, load, save
 from trispike.quantize import Quantization, quantize
@@ -33,13 +46,20 @@ __all__ = [
     "Result",
     "TrispikeError",
     "__version__",
+    "anytime",
     "convert",
     "diagnose",
+    "early_exit",
     "estimate",
+    "exit_energy",
+    "explore",
     "load",
     "load_checkpoint",
+    "load_ledger",
     "quantize",
+    "report",
     "save",
+    "save_ledger",
     "simulate",
     "verify",
 ]

@@ -7,41 +7,60 @@ quantization = trispike.quantize(conversion.network, images, labels)
 result = trispike.simulate(quantization.network, images, labels, engine="lava")
 estimate = trispike.estimate(result, hardware="loihi1")
 certificate = trispike.verify(quantization.network, images)
+curve = trispike.anytime(quantization.network, images, labels)
+trispike.report(quantization.network, images, labels, output="report.html")
 ```
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from trispike.errors import InvalidDataError, InvalidSettingError
-from trispike.network import FloatNetwork, Network
+from trispike.network import FloatNetwork, Network, with_steps
 from trispike.network.network import Encoding
+from trispike.runtime.activity import traffic_of
+from trispike.runtime.anytime import Anytime, EarlyExit, Energy
+from trispike.runtime.anytime import anytime as curve_of
+from trispike.runtime.anytime import early_exit as run_until_confident
+from trispike.runtime.anytime import exit_energy as price_exits
+from trispike.runtime.data import Data
 from trispike.runtime.energy import (
     Estimate,
     MemoryModel,
     Profile,
     estimate_energy,
     load_hardware,
-    prices_of,
 )
+from trispike.runtime.energy.twins import RELU_SPARSITY
 from trispike.runtime.engine import Progress, Recording, Result
 from trispike.runtime.engines import build_engine, default_engine
+from trispike.runtime.explore import Explorer, Outcome, plan_from, points_of
+from trispike.runtime.explore import explore as evaluate_points
 from trispike.runtime.ledger import Ledger
-from trispike.runtime.pricing import pricing
+from trispike.runtime.ledger_file import StoredLedger, load_ledgers, stored_ledger
+from trispike.runtime.ledger_file import save_ledger as write_ledger
+from trispike.runtime.pricing import check_hardware, events_per_inference, price_run
+from trispike.runtime.sessions import engine_builder
+from trispike.targets.loihi.placement import Placement
 
 if TYPE_CHECKING:
     from torch import nn
 
     from trispike.export import Proof
+    from trispike.runtime.report import Report
 
 Array: TypeAlias = npt.NDArray[Any]
+
+Hardware: TypeAlias = "str | PathLike[str] | Profile | MemoryModel"
+"""Prices: a name, the path of a file, or themselves."""
 
 PROOF_SAMPLES = 32
 """Samples of which every spike is compared after a conversion, unless more are asked for."""
@@ -157,6 +176,7 @@ def simulate(
     *,
     engine: str | None = None,
     record: Recording = None,
+    per_sample: bool = False,
     progress: Progress | None = None,
     **options: Any,
 ) -> Result:
@@ -169,6 +189,7 @@ def simulate(
         engine: A name in ``trispike.runtime.engines.ENGINES``; by default ``"fast"`` if torch and
             numba are installed, else ``"reference"``.
         record: Population name to traces out of "s", "i", "c", "v"; "all" for everything.
+        per_sample: Count what happens in every single sample, too: ``result.ledger.per_sample``.
         progress: Called with the number of samples finished since the last call.
         options: Passed to the engine: ``strict`` (all), ``memory``, ``threads`` and ``device``
             (fast), ``batch_size`` (reference, onnx), ``timeout`` (lava), and so on.
@@ -181,43 +202,48 @@ def simulate(
         MissingDependencyError: The engine needs a package that is not installed.
     """
     built = build_engine(engine or default_engine(), network, **options)
-    return built.run(data, labels, record=record, progress=progress)
+    return built.run(data, labels, record=record, progress=progress, per_sample=per_sample)
 
 
 def estimate(
-    what: Network | Result | Ledger,
+    what: Network | Result | Ledger | StoredLedger,
     data: Array | None = None,
     labels: Array | None = None,
     *,
-    hardware: str | PathLike[str] | Profile | MemoryModel = "loihi1",
+    network: Network | None = None,
+    hardware: Hardware = "loihi1",
     assumptions: Mapping[str, float] | None = None,
+    placement: Placement | None = None,
+    latency_seconds: float | None = None,
     engine: str | None = None,
     progress: Progress | None = None,
 ) -> Estimate:
     """Count the events of a network on data and price them.
 
     Args:
-        what: A network; or a finished run (what :func:`simulate` returned, or its ledger), which
-            is priced as it is.
-        data: With a network: raw data.
+        what: A network; or a finished run (what :func:`simulate` or :func:`load_ledger` returned,
+            or its ledger), which is priced as it is.
+        data: With a network: raw data. With a finished run: those that it ran on, for what a
+            ledger does not hold: the events of the input under a memory model, and messages.
         labels: With a network: (N,) classes.
-        hardware: A profile or a memory model: its name, the path of its file, or itself. A memory
-            model takes a network with data.
+        network: With a finished run: what ran. Needed by a memory model and by a placement; prices
+            that depend on how synapses are stored need it, too.
+        hardware: A profile or a memory model: its name, the path of its file, or itself.
         assumptions: Prices in pJ by event, where the profile has none or another.
-        engine: With a network: what runs it, as in :func:`simulate`.
-        progress: With a network: called with the number of samples finished since the last call.
+        placement: Of the network: messages and hops are counted on it, in a second run.
+        latency_seconds: How long an inference takes on the hardware, for its static power.
+        engine: What runs the network, as in :func:`simulate`.
+        progress: Called with the number of samples finished since the last call.
 
     Raises:
-        InvalidSettingError: An unknown profile, engine or event, or a negative price.
-        InvalidDataError: A network without data, or nothing was run.
+        InvalidSettingError: An unknown profile, engine or event, a negative price, or a finished
+            run without the network where it is needed.
+        InvalidDataError: A network without data, nothing was run, or a run of another network.
         FileFormatError: The profile file is not a profile.
+        UnsupportedError: A float network on a placement.
     """
-    prices = hardware if isinstance(hardware, Profile | MemoryModel) else load_hardware(hardware)
-    model = None
-    if isinstance(prices, Profile):
-        prices_of(prices, assumptions)  # fails before the long part, if it does
-    else:
-        model = pricing(prices, assumptions)
+    prices = _prices(hardware)
+    check_hardware(prices, assumptions, placed=placement is not None)
     if isinstance(what, Network):
         if data is None:
             raise InvalidDataError(
@@ -226,17 +252,321 @@ def estimate(
                 expected="data to count events on",
                 fix="Pass data, or the result of simulate.",
             )
-        result = simulate(what, data, labels, engine=engine, progress=progress)
-        if model is not None:
-            return model(what, result.ledger, data)
-        what = result
-    if model is not None:
-        raise InvalidSettingError(
-            "estimate",
-            got=f"a finished run, and {prices.id}, a memory model",
-            expected="the network, whose memories and neurons it prices",
-            fix="Pass the network and the data.",
+        network = what
+        what = simulate(network, data, labels, engine=engine, per_sample=True, progress=progress)
+    if isinstance(what, StoredLedger) and network is not None:
+        what.check_network(network)
+    ledger = what if isinstance(what, Ledger) else what.ledger
+    if network is None:
+        if isinstance(prices, MemoryModel) or placement is not None:
+            raise InvalidSettingError(
+                "estimate",
+                got=f"a finished run without its network, and {prices.id}"
+                + (" on a placement" if placement is not None else ", a memory model"),
+                expected="the network, whose memories, neurons and cores are priced",
+                fix="Pass network=... beside the run.",
+            )
+        return estimate_energy(ledger, prices, assumptions, latency_seconds=latency_seconds)
+    traffic = None
+    if placement is not None:
+        if data is None:
+            raise InvalidDataError(
+                "estimate",
+                got="a placement without data",
+                expected="the data of the run, to count messages on",
+                fix="Pass data=..., or leave the placement out.",
+            )
+        built = build_engine(engine or default_engine(), network)
+        traffic = traffic_of(built, placement, np.asarray(data))
+    events = what.events_per_inference if isinstance(what, StoredLedger) else None
+    if data is not None:
+        events = events_per_inference(network, np.asarray(data))
+    return price_run(
+        network,
+        ledger,
+        prices,
+        assumptions=assumptions,
+        input_events=events,
+        placement=placement,
+        traffic=traffic,
+        latency_seconds=latency_seconds,
+    )
+
+
+def save_ledger(
+    result: Result,
+    network: Network,
+    data: Array,
+    path: str | PathLike[str],
+    *,
+    name: str = "given data",
+) -> StoredLedger:
+    """Write the counts of a run to a file, to be priced again without another run.
+
+    Args:
+        result: The run; with ``per_sample=True`` its counts of every sample are kept, too.
+        network: What ran.
+        data: What it ran on.
+        path: A ``.safetensors`` file.
+        name: Where the data come from.
+
+    Raises:
+        InvalidSettingError: Another suffix.
+    """
+    stored = stored_ledger(result, network, np.asarray(data), name)
+    write_ledger(stored, path)
+    return stored
+
+
+def load_ledger(path: str | PathLike[str], *shards: str | PathLike[str]) -> StoredLedger:
+    """Read the counts of a run; of several files, as one, in their order.
+
+    Raises:
+        FileFormatError: No ledger.
+        FileNotFoundError: No such file.
+        InvalidDataError: Files that do not make a whole: other networks, the same data twice.
+    """
+    return load_ledgers([path, *shards])
+
+
+def anytime(
+    network: Network,
+    data: Array,
+    labels: Array,
+    *,
+    hardware: Hardware = "loihi1",
+    assumptions: Mapping[str, float] | None = None,
+    max_steps: int | None = None,
+    engine: str | None = None,
+    progress: Progress | None = None,
+) -> Anytime:
+    """Accuracy and energy after each time step.
+
+    Args:
+        network: A network.
+        data: Raw data.
+        labels: (N,) classes.
+        hardware: As in :func:`estimate`.
+        assumptions: As in :func:`estimate`.
+        max_steps: Go on beyond the network's own T; by default as far as T.
+        engine: As in :func:`simulate`.
+        progress: As in :func:`simulate`.
+
+    Raises:
+        InvalidSettingError: As :func:`estimate`.
+        InvalidDataError: Data or labels do not fit, or have fewer frames than there are steps.
+        UnsupportedError: The readout has no meaning over another number of steps.
+    """
+    prices = _prices(hardware)
+    check_hardware(prices, assumptions, stepwise=True)
+    longer = with_steps(network, max(network.steps, max_steps or 0))
+    result = simulate(longer, data, labels, engine=engine, progress=progress)
+    return curve_of(
+        longer, np.asarray(data), result, prices, assumptions, network_steps=network.steps
+    )
+
+
+def early_exit(
+    network: Network,
+    data: Array,
+    labels: Array | None = None,
+    *,
+    confidence: float,
+    engine: str | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> EarlyExit:
+    """Run each sample until the network is confident, at most over all of its steps.
+
+    Args:
+        network: A network.
+        data: Raw data.
+        labels: (N,) classes, for the accuracy.
+        confidence: Softmax probability at which a sample leaves, between 0 and 1.
+        engine: As in :func:`simulate`.
+        progress: As in :func:`simulate`; each sample counts twice.
+        options: Passed to the engine.
+
+    Raises:
+        InvalidSettingError: A confidence that is not between 0 and 1, or an unknown engine.
+        InvalidDataError: Data or labels do not fit the network, or there are no samples.
+        UnsupportedError: The readout has no meaning over fewer steps.
+    """
+    with engine_builder(engine or default_engine(), **options) as build:
+        return run_until_confident(
+            network, data, labels, confidence=confidence, build=build, progress=progress
         )
-    ledger = what.ledger if isinstance(what, Result) else what
-    assert isinstance(prices, Profile)
-    return estimate_energy(ledger, prices, assumptions)
+
+
+def exit_energy(
+    network: Network,
+    data: Array,
+    run: EarlyExit,
+    *,
+    hardware: Hardware = "loihi1",
+    assumptions: Mapping[str, float] | None = None,
+) -> Energy:
+    """Energy per inference of a run with early exits.
+
+    Args:
+        network: What ran.
+        data: What it ran on.
+        run: What :func:`early_exit` returned.
+        hardware: As in :func:`estimate`.
+        assumptions: As in :func:`estimate`.
+
+    Raises:
+        InvalidSettingError: As :func:`estimate`.
+    """
+    return price_exits(network, np.asarray(data), run, _prices(hardware), assumptions)
+
+
+def explore(
+    network: Network,
+    data: Array,
+    labels: Array,
+    *,
+    sweep: Mapping[str, Any],
+    results: str | PathLike[str],
+    calibration: Array | None = None,
+    points: int | None = None,
+    seed: int = 0,
+    hardware: Hardware = "loihi1",
+    assumptions: Mapping[str, float] | None = None,
+    engine: str | None = None,
+    progress: Progress | None = None,
+) -> list[Outcome]:
+    """Quantize, run and price a network in many ways.
+
+    Args:
+        network: A float network, quantized anew for every point; or an integer one.
+        data: Raw data.
+        labels: (N,) classes.
+        sweep: What to try, as ``[sweep]`` of a plan: the fields of
+            ``trispike.runtime.explore.Sweep``.
+        results: The file that keeps the outcomes; points that are in it are not run again.
+        calibration: Of a float network: raw data to quantize it on.
+        points: Draw so many at random; by default all combinations.
+        seed: Of the random search.
+        hardware: As in :func:`estimate`.
+        assumptions: As in :func:`estimate`.
+        engine: As in :func:`simulate`.
+        progress: Called with the number of points finished since the last call.
+
+    Raises:
+        InvalidSettingError: An entry of the sweep, a profile or an engine that does not fit.
+        InvalidDataError: Data or labels do not fit the network.
+        FileFormatError: The results file is another kind of file.
+    """
+    named = "given data"
+    plan = plan_from(
+        {
+            "network": "given network",
+            "data": named,
+            "calibration": None if calibration is None else named,
+            "search": "grid" if points is None else "random",
+            "points": points,
+            "seed": seed,
+            "sweep": sweep,
+        },
+        "explore",
+    )
+    chosen = points_of(plan, network)
+    given = Data(np.asarray(data), np.asarray(labels), named)
+    calibrated = None if calibration is None else Data(np.asarray(calibration), None, named)
+    with engine_builder(engine or default_engine()) as build:
+        explorer = Explorer(
+            network,
+            given,
+            _prices(hardware),
+            build,
+            calibration=calibrated,
+            assumptions=assumptions,
+        )
+        return evaluate_points(explorer, chosen, results, progress)
+
+
+def report(
+    network: Network,
+    data: Array | StoredLedger,
+    labels: Array | None = None,
+    *,
+    output: str | PathLike[str],
+    hardware: Sequence[Hardware] | None = None,
+    assumptions: Mapping[str, Mapping[str, float]] | None = None,
+    placement: Placement | None = None,
+    latency_seconds: float | None = None,
+    relu_sparsity: float = RELU_SPARSITY,
+    max_steps: int | None = None,
+    network_name: str = "network",
+    data_name: str = "given data",
+    engine: str | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Write a page about the energy per inference: one HTML file that loads nothing.
+
+    Args:
+        network: A network.
+        data: Raw data; or what :func:`load_ledger` returned, which runs nothing and has no curve.
+        labels: With data: (N,) classes.
+        output: The file.
+        hardware: Each as in :func:`estimate`, the first gives the headline; by default those of
+            ``trispike report``.
+        assumptions: By id of the hardware: prices in pJ by event.
+        placement: With data: of the network.
+        latency_seconds: How long an inference takes on the hardware, for its static power.
+        relu_sparsity: Share of zeros that the sparse dense network skips, 0..1.
+        max_steps: With data: let the curve go on beyond the network's own T.
+        network_name: What the network is called on the page.
+        data_name: What the data are called on it.
+        engine: As in :func:`simulate`.
+        progress: As in :func:`simulate`.
+
+    Returns:
+        Everything that the page shows.
+
+    Raises:
+        MissingDependencyError: Jinja2 is not installed.
+        InvalidSettingError: As :func:`estimate`, or settings of a run beside a stored ledger.
+        InvalidDataError: As :func:`estimate`, or no samples.
+    """
+    from trispike.runtime import report as pages  # noqa: PLC0415 - needs an optional package
+
+    named = hardware or pages.DEFAULT_HARDWARE[network.kind]
+    prices = [_prices(one) for one in named]
+    pages.checked_hardware(prices, assumptions, placed=placement is not None)
+    origin = pages.Origin(network=network_name, data=data_name)
+    settings: dict[str, Any] = {
+        "origin": origin, "assumptions": assumptions, "latency_seconds": latency_seconds,
+        "relu_sparsity": relu_sparsity,
+    }  # fmt: skip
+    if isinstance(data, StoredLedger):
+        if labels is not None or placement is not None or max_steps is not None:
+            raise InvalidSettingError(
+                "report",
+                got="a stored ledger, beside labels, a placement or more steps",
+                expected="data, which these need",
+                fix="Pass data, or leave the others out.",
+            )
+        page = pages.build_report(network, None, data, prices, **settings)
+    else:
+        inputs = np.asarray(data)
+        result = simulate(
+            network, inputs, labels, engine=engine, per_sample=True, progress=progress
+        )
+        longer, traffic = None, None
+        if max_steps is not None and max_steps > network.steps:
+            longer = simulate(with_steps(network, max_steps), inputs, labels, engine=engine)
+        if placement is not None:
+            built = build_engine(engine or default_engine(), network)
+            traffic = traffic_of(built, placement, inputs)
+        page = pages.build_report(
+            network, inputs, result, prices, placement=placement, traffic=traffic,
+            longer=longer, **settings,
+        )  # fmt: skip
+    pages.write_report(page, Path(output))
+    return page
+
+
+def _prices(hardware: Hardware) -> Profile | MemoryModel:
+    return hardware if isinstance(hardware, Profile | MemoryModel) else load_hardware(hardware)
