@@ -22,7 +22,6 @@ from trispike.runtime.derived_counts import (
     ConnectionWork,
     PopulationWork,
     derived_counts,
-    input_events,
     update_work,
 )
 from trispike.runtime.energy import estimate_energy, load_profile
@@ -180,17 +179,6 @@ def test_what_the_host_sends_and_gets(case, sent, received):
     assert derived.time_steps == 5 * network.steps
 
 
-@pytest.mark.parametrize("case", ["vectors", "spikes_encoding", "float_frames"])
-def test_input_events(case):
-    network = NETWORKS[case]()
-    inputs = sample_inputs(network, 3)
-    often = network.steps if network.input.encoding == "direct" else 1
-    encoded = network.input.encode(inputs, network.steps)
-    expected = often * sum(1 for value in encoded.reshape(-1).tolist() if value)
-    assert input_events(network, inputs) == expected > 0
-    assert input_events(network, inputs[:0]) == 0
-
-
 def test_messages_need_a_placement():
     network = CASES["shortcut_across_two_convolutions"]()
     inputs = sample_inputs(network, 3)
@@ -229,6 +217,11 @@ def test_a_ledger_of_another_network_is_refused():
     changed = replace(
         ledger, populations={**ledger.populations, "first": replace(first, neurons=13)}
     )
+    with pytest.raises(InvalidDataError, match="counts of another network"):
+        derived_counts(changed, vectors())
+    label = next(iter(ledger.connections))
+    fewer = replace(ledger.connections[label], synapses=ledger.connections[label].synapses - 1)
+    changed = replace(ledger, connections={**ledger.connections, label: fewer})
     with pytest.raises(InvalidDataError, match="counts of another network"):
         derived_counts(changed, vectors())
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.networks import CASES, saturation
 from tests.runtime import floats
 from tests.runtime.floats import sample_inputs
+from trispike.errors import InvalidDataError
 from trispike.network import (
     Connection,
     Conv2d,
@@ -197,6 +198,26 @@ def test_shards_add_up_to_the_whole(cuts, case):
         backwards = shards[-1 - n].merged(backwards)
     whole = ledger(network, inputs)
     assert whole.differences(forwards) == whole.differences(backwards) == []
+
+
+def test_only_ledgers_of_one_network_are_merged():
+    network = CASES["vectors"]()
+    one = ledger(network, sample_inputs(network, 2))
+    label, name = next(iter(one.connections)), next(iter(one.populations))
+    counts, cells = one.connections[label], one.populations[name]
+    other = CASES["recurrent"]()
+    strangers = [
+        ledger(other, sample_inputs(other, 2)),
+        replace(one, steps=one.steps + 1),
+        replace(one, populations={}),
+        replace(one, populations={**one.populations, name: replace(cells, neurons=99)}),
+        replace(one, connections={**one.connections, label: replace(counts, synapses=99)}),
+        replace(one, connections={**one.connections, label: replace(counts, dense_macs=99)}),
+    ]
+    for stranger in strangers:
+        for a, b in ((one, stranger), (stranger, one)):
+            with pytest.raises(InvalidDataError, match="to be merged: got counts of another net"):
+                a.merged(b)
 
 
 def test_merging_changes_neither_part():

@@ -18,7 +18,6 @@ from tests.runtime.floats import sample_inputs
 from trispike.errors import FileFormatError, InvalidDataError, InvalidSettingError
 from trispike.network import Network, digest, save
 from trispike.runtime import ReferenceEngine
-from trispike.runtime.derived_counts import input_events
 from trispike.runtime.input_counts import input_counts
 from trispike.runtime.ledger_file import (
     FORMAT,
@@ -62,7 +61,8 @@ def test_round_trip(case, per_sample, tmp_path):
         np.testing.assert_array_equal(
             getattr(found.inputs, field.name), getattr(counted, field.name)
         )
-    assert found.input_events == input_events(network, inputs)
+    assert found.input_events == counted.events.sum()
+    assert found.events_per_inference == found.input_events / 5
     found.check_network(network)
 
 
@@ -74,6 +74,7 @@ def test_few_samples_without_labels(samples, tmp_path):
     assert found.ledger.differences(stored.ledger) == []
     assert found.labels is None
     assert found.accuracy is None
+    assert (found.events_per_inference is None) == (samples == 0)
 
 
 def test_merged_ledgers_can_be_stored(tmp_path):

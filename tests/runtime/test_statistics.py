@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from tests.networks import CASES, sample_inputs, vectors
 from trispike.errors import InvalidDataError
 from trispike.runtime import Ledger, ReferenceEngine
-from trispike.runtime.derived_counts import input_events
 from trispike.runtime.energy import Estimate, load_hardware
-from trispike.runtime.pricing import price_run
+from trispike.runtime.pricing import events_per_inference, price_run
 from trispike.runtime.statistics import KINDS, Spread, spread, statistics
 
 
@@ -114,7 +113,7 @@ def test_nothing_to_take_statistics_of(samples, change, text):
 def test_energy():
     """Of profiles and memory models: by sample, by class, and the estimate as the mean."""
     network, counted = CASES["vectors"](), ledger()
-    events = input_events(network, sample_inputs(network, 7)) / 7
+    events = events_per_inference(network, sample_inputs(network, 7))
     labels = np.array([0, 1, 0, 1, 1, 0, 1])
     for name in ("loihi1", "loihi1-regressed", "cmos45-memory"):
         priced = price_run(network, counted, load_hardware(name), input_events=events)
@@ -143,7 +142,7 @@ def test_the_energy_of_a_sample_is_that_of_a_run_of_it_alone(hardware, case):
     engine = ReferenceEngine(network)
 
     def price(x: Any) -> Estimate:
-        events = input_events(network, x) / len(x)
+        events = events_per_inference(network, x)
         return price_run(
             network, engine.run(x, per_sample=True).ledger, prices, input_events=events
         )

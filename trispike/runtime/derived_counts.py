@@ -37,9 +37,6 @@ PAYLOAD_BYTES, FLOAT_BYTES = 1, FLOAT_BITS // 8
 LOGIT_BYTES = 8
 """Of an integer logit, as engines return it."""
 
-_CHUNK = 256
-"""Samples that are encoded at a time."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateWork:
@@ -230,20 +227,6 @@ def derived_counts(
         messages=None if flows is None else flows[0].messages,
         input_messages=None if flows is None else flows[1].messages,
         hops=None if flows is None else flows[0].hops_x + flows[0].hops_y,
-    )
-
-
-def input_events(network: Network, inputs: npt.NDArray[Any]) -> int:
-    """Input elements other than 0 that are delivered, over all samples and steps.
-
-    Args:
-        network: Whose input it is.
-        inputs: Raw data, as ``network.input.encode`` takes them.
-    """
-    often = network.steps if network.input.encoding == "direct" else 1
-    return often * sum(
-        int(np.count_nonzero(network.input.encode(inputs[first : first + _CHUNK], network.steps)))
-        for first in range(0, len(inputs), _CHUNK)
     )
 
 

@@ -7,7 +7,6 @@ from typing import TypeAlias
 
 from trispike.errors import InvalidSettingError
 from trispike.network import Network
-from trispike.runtime.derived_counts import input_events
 from trispike.runtime.energy import (
     Estimate,
     MemoryModel,
@@ -17,6 +16,7 @@ from trispike.runtime.energy import (
     prices_of,
 )
 from trispike.runtime.engine import Array
+from trispike.runtime.input_counts import input_counts
 from trispike.runtime.ledger import Ledger
 from trispike.targets.loihi.placement import Placement
 from trispike.targets.loihi.traffic import Traffic
@@ -140,4 +140,6 @@ def first_frames(network: Network, inputs: Array, steps: int) -> Array:
 
 def events_per_inference(network: Network, inputs: Array) -> float | None:
     """Input elements other than 0, over all steps, per inference; None without samples."""
-    return input_events(network, inputs) / len(inputs) if len(inputs) else None
+    if not len(inputs):
+        return None
+    return int(input_counts(network, inputs).events.sum()) / len(inputs)

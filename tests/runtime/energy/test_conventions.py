@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.networks import CASES, Builder, sample_inputs
+from tests.networks import CASES, sample_inputs
 from tests.runtime.energy.tool_networks import NETWORKS, data_of
 from trispike.errors import InvalidDataError
 from trispike.network import (
@@ -151,20 +151,6 @@ def test_several_samples_are_means_over_one_batch():
     assert counts(alone)[:2] == (2 * (1 + 1), 0)
     both = found(network(), np.concatenate([DATA, quiet]))["neurobench"]
     assert counts(both) == ((2 * 1 + 2 * 1) / 2, (2 * 2 + 2 * 1) / 2, 36)
-
-
-def test_input_counts_in_batches():
-    made = Builder(3, encoding="spikes")
-    made.layer("input", "first", made.conv("input", 2))
-    small = made.build("first")
-    data = sample_inputs(small, 600)
-    seen = input_counts(small, data)
-    axes = (0, 2, 3, 4)
-    assert np.array_equal(seen.positive, (data == 1).sum(axis=axes))
-    assert np.array_equal(seen.negative, (data == -1).sum(axis=axes))
-    assert np.array_equal(seen.graded, (np.abs(data) > 1).sum(axis=axes))
-    assert np.array_equal(seen.magnitude, np.abs(data).sum(axis=axes))
-    assert np.array_equal(seen.events, (data != 0).sum(axis=axes))
 
 
 def test_a_delayed_connection_hears_silence_first():
