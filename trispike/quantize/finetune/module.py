@@ -159,6 +159,7 @@ class IntegerModule(nn.Module):
             target: carrier(f"the input of {target!r}", sum(link.limit for link in links))
             for target, links in self._links.items()
         }
+        self._check_logits()
         self._dynamics: dict[str, Dynamics] = {}
         for name, population in network.populations.items():
             assert isinstance(population.neuron, FixedPointNeuron)
@@ -177,6 +178,13 @@ class IntegerModule(nn.Module):
         )
         bias = torch.tensor(start.readout_bias / self._logit_units, dtype=torch.float64)
         self.readout_bias = nn.Parameter(bias, requires_grad="bias" in kinds)
+
+    def _check_logits(self) -> None:
+        """Refuse logits that leave float64, with the bias they have at the start, doubled."""
+        readout = self.network.readout
+        limit = sum(link.limit for link in self._links[readout.name]) << readout.state_shift
+        bias = 2 * int(np.abs(readout.bias).max())
+        carrier("the logits", (limit + bias) * int(np.abs(readout.weights).sum()))
 
     @classmethod
     def from_float(

@@ -284,8 +284,9 @@ class _Neurons(torch.autograd.Function):
         x: Tensor,
         *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
-        state, parameters = State(*tensors[:4]), Parameters(*tensors[4:])
-        result = functions[0](d, steps, torch.float32, x, state, parameters)
+        plain = [tensor.detach() for tensor in tensors]
+        state, parameters = State(*plain[:4]), Parameters(*plain[4:])
+        result = functions[0](d, steps, torch.float32, x.detach(), state, parameters)
         ctx.save_for_backward(*result[:4], *tensors)
         ctx.dynamics, ctx.function = d, functions[1]
         ctx.x_like = x.dtype, len(x) == 1 < steps
@@ -294,7 +295,7 @@ class _Neurons(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Any, ...]:
-        spikes, v, c, i, *tensors = ctx.saved_tensors
+        spikes, v, c, i, *tensors = (tensor.detach() for tensor in ctx.saved_tensors)
         narrow = [tensor.float() for tensor in tensors]
         kept = _Kept(spikes, v, c, i, State(*narrow[:4]), Parameters(*narrow[4:]))
         by_spikes = torch.zeros_like(spikes) if gradients[0] is None else gradients[0]
