@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+import trispike
 from tests.cli.test_app import COMMANDS
+from tests.quantize.floats import one_population
 from trispike.cli import export_sanafe
 from trispike.export import Mismatch
-from trispike.network import load
+from trispike.network import Dense, load
 from trispike.runtime import ReferenceEngine, Result, engines
 from trispike.runtime.data import Data, load_data
 from trispike.runtime.energy import load_profile
@@ -97,6 +99,14 @@ def test_quantize(run, files, tmp_path):
         "quantize", files.float_network, "--calibration", files.data, "-o",
         tmp_path / "net.safetensors", "--json",
     ).json  # fmt: skip
+    source = one_population(Dense(weight=np.eye(4)))
+    trispike.save(source, tmp_path / "small.safetensors")
+    np.save(tmp_path / "x.npy", np.eye(4))
+    facts |= run(
+        "quantize", tmp_path / "small.safetensors", "--calibration", tmp_path / "x.npy", "-o",
+        tmp_path / "net.safetensors", "--fit", "memory=20", "--json",
+    ).json  # fmt: skip
+    assert facts["fit"]["uniform"]
     check("trispike quantize", facts)
 
 

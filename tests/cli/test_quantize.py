@@ -1,10 +1,15 @@
 """``trispike quantize``: an integer network and its record, or no file."""
 
+import json
+from pathlib import Path
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 
 import trispike
-from trispike.network import storage
+from tests.quantize.floats import one_population
+from trispike.network import Dense, storage
 
 
 def test_a_float_network_becomes_the_one_that_the_api_makes(run, files, tmp_path):
@@ -13,7 +18,10 @@ def test_a_float_network_becomes_the_one_that_the_api_makes(run, files, tmp_path
     assert (outcome.code, outcome.err) == (0, "")
     for name in trispike.load(output).populations:
         assert f"\n{name} " in outcome.out
-    assert "8-bit weights (nearest), one scale per channel; on 12 calibration samples: acc" in outcome.out
+    assert (
+        "8-bit weights (nearest), one scale per channel; on 12 calibration samples: acc"
+        in outcome.out
+    )
     assert outcome.out.endswith(f"wrote {output}\n")
     assert storage.equal(trispike.load(output), trispike.load(files.integer_network))
 
@@ -115,7 +123,7 @@ def test_an_older_output_is_replaced(run, files, tmp_path):
     ("option", "value"),
     [
         ("--weight-bits", 1), ("--weight-bits", 9), ("--state-bits", 7), ("--state-shift", 17),
-        ("--granularity", "neuron"), ("--samples", 0), ("--samples", "many"),
+        ("--granularity", "neuron"), ("--method", "best"), ("--samples", 0), ("--samples", "many"),
     ],
 )  # fmt: skip
 def test_settings_out_of_range(option, value, run, files, tmp_path):
@@ -125,3 +133,89 @@ def test_settings_out_of_range(option, value, run, files, tmp_path):
     assert outcome.code == 2
     assert option in outcome.json["error"]["message"]
     assert not output.exists()
+
+
+class Small(NamedTuple):
+    """Files of a float network of two matrices, which is measured again and again."""
+
+    network: Path
+    data: Path
+
+
+@pytest.fixture
+def small(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("small")
+    rng = np.random.default_rng(0)
+    source = one_population(Dense(weight=rng.normal(0, 0.4, (12, 8))), inputs=(8,))
+    trispike.save(source, folder / "net.safetensors")
+    np.savez(folder / "data.npz", x=rng.normal(0, 1, (12, 8)), y=np.arange(12) % 3)
+    return Small(folder / "net.safetensors", folder / "data.npz")
+
+
+def test_methods_and_a_report(run, small, tmp_path):
+    output, report = tmp_path / "net.safetensors", tmp_path / "report.json"
+    command = (
+        "quantize", small.network, "--calibration", small.data, "-o", output,
+        "--weight-bits", 3, "--method", "clipped", "--report", "--samples", 5,
+    )  # fmt: skip
+    outcome = run(*command)
+    assert outcome.code == 0
+    assert "3-bit weights (clipped), one scale per channel; on 5" in outcome.out
+    facts = run(*command, "--report-to", report, "--json").json
+    assert json.loads(report.read_text(encoding="utf-8")) == facts
+    labels = [entry["label"] for entry in facts["connections"]]
+    assert [(e["label"], e["bits"]) for e in facts["sensitivity"]] == [(n, 3) for n in labels]
+    for label in labels:
+        assert f"\n{label} " in outcome.out
+    assert facts["fit"] is None
+    assert {c["method"] for c in facts["connections"]} == {"clipped"}
+
+
+def test_a_report_at_8_bits_is_about_fewer(run, small, tmp_path):
+    facts = run(
+        "quantize", small.network, "--calibration", small.data, "--samples", 2, "--report",
+        "-o", tmp_path / "net.safetensors", "--json",
+    ).json  # fmt: skip
+    assert facts["weight_bits"] == 8
+    assert {entry["bits"] for entry in facts["sensitivity"]} == {4, 3, 2}
+
+
+def test_a_budget_of_bytes(run, small, tmp_path):
+    output = tmp_path / "net.safetensors"
+    whole = sum(c.operator.weight.size for c in trispike.load(small.network).all_connections)
+    command = ("quantize", small.network, "--calibration", small.data, "--samples", 3)
+    outcome = run(*command, "-o", output, "--fit", f"memory={whole // 2}")
+    assert outcome.code == 0
+    assert f"memory={whole // 2}: takes " in outcome.out
+    network = trispike.load(output)
+    taken = sum(-(-c.operator.weight.size * c.bits // 8) for c in network.all_connections)
+    assert taken <= whole // 2
+    facts = run(*command, "-o", output, "--fit", f"memory={whole // 2}", "--json").json
+    assert facts["fit"]["chosen"]["cost"] == taken
+    assert {b["label"]: b["bits"] for b in facts["fit"]["chosen"]["bits"]} == {
+        label: c.bits for label, c in network.labelled()
+    }
+
+
+def test_budgets_that_cannot_be(refused, small):
+    command = ("quantize", small.network, "--calibration", small.data, "--samples", 2)
+    message = refused(*command, "--fit", "memory=10", kind="QuantizationError", output=True)
+    assert "even with 2-bit weights; expected at most 10. The smallest budget that" in message
+    message = refused(
+        *command, "--fit", "10 cores", kind="InvalidSettingError", code=2, output=True
+    )
+    assert "budget: got '10 cores'; expected CHIP:cores=N" in message
+    message = refused(
+        *command, "--fit", "memory=10", "--weight-bits", 4,
+        kind="InvalidSettingError", code=2, output=True,
+    )  # fmt: skip
+    assert "option --fit: got --weight-bits beside it" in message
+
+
+def test_the_report_does_not_overwrite_the_network(refused, small, tmp_path):
+    command = ("quantize", small.network, "--calibration", small.data)
+    message = refused(
+        *command, "--report-to", tmp_path / "output.safetensors",
+        kind="InvalidSettingError", code=2, output=True,
+    )  # fmt: skip
+    assert "got the file of the network" in message

@@ -141,8 +141,10 @@ def warn(text: str) -> None:
 
 
 @contextmanager
-def progress_bar(description: str, total: int) -> Iterator[Callable[[int], None]]:
+def progress_bar(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """A progress bar on stderr; yields what is called with the number of finished items.
+
+    Without a total it only counts.
 
     Nothing is drawn where stderr is not a terminal.
     """

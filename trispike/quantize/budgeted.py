@@ -95,6 +95,8 @@ def layer_sensitivity(
     weight_bits: Sequence[int] = REPORTED,
     granularity: Granularity = "channel",
     method: Method | None = None,
+    state_bits: int = DEFAULT_STATE_BITS,
+    state_shift: int | None = None,
     batch_size: int = 32,
     run: Runner = plain_runner,
     progress: Callable[[int], None] | None = None,
@@ -108,6 +110,8 @@ def layer_sensitivity(
         weight_bits: Bits that are tried, each 2..7.
         granularity: As for :func:`trispike.quantize.quantize`.
         method: The same.
+        state_bits: The same.
+        state_shift: The same.
         batch_size: The same.
         run: What runs networks on raw data and returns logits.
         progress: Called with 1 after each measured network.
@@ -126,7 +130,14 @@ def layer_sensitivity(
             fix="Choose some of these.",
         )
     quantizer, labels = prepared(
-        network, calibration, labels, method=method, granularity=granularity, batch_size=batch_size
+        network,
+        calibration,
+        labels,
+        method=method,
+        granularity=granularity,
+        state_bits=state_bits,
+        state_shift=state_shift,
+        batch_size=batch_size,
     )
     judge = Judge(quantizer.source, np.asarray(calibration), labels, run)
     return sensitivities(quantizer, judge, weight_bits, progress=progress)
