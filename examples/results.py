@@ -28,7 +28,7 @@ from trispike.network import FloatNetwork, IntegerNetwork, digest
 from trispike.network.files import whole_file
 from trispike.nn import SpikeModel, load_checkpoint
 from trispike.quantize import Granularity
-from trispike.quantize.finetune import Settings, finetune
+from trispike.quantize.finetune import Augment, Settings, finetune
 from trispike.runtime.data import Samples, load_data, load_digits_split
 
 ROOT = Path(__file__).parent.parent
@@ -58,11 +58,21 @@ class Trained:
     """Training and test data."""
     epochs: int
     """Of fine-tuning."""
+    augment: Augment | None = None
+    """Applied while fine-tuning."""
+    held_out: float = 0.1
+    """Share of the training data by which the best epoch of fine-tuning is chosen."""
     steps: int = 4
 
     def model(self) -> SpikeModel:
         """The module with its weights."""
         return load_checkpoint(self.checkpoint, self.arch, steps=self.steps)
+
+
+def mirrored(codes: torch.Tensor, random: torch.Generator) -> torch.Tensor:
+    """Images of which every other one, at random, is turned left to right."""
+    flip = torch.rand(len(codes), generator=random) < 0.5
+    return torch.where(flip[:, None, None, None], codes.flip(-1), codes)
 
 
 def _fetched(name: str) -> Callable[[], tuple[Samples, Samples]]:
@@ -93,7 +103,9 @@ NETWORKS: Mapping[str, Trained] = {
         checkpoint=ROOT / "examples" / "networks" / "ctsn_fashion_mnist.pth",
         arch="ctsn-vgg6",
         load=_fetched("fashion-mnist"),
-        epochs=4,
+        epochs=2,
+        augment=mirrored,
+        held_out=0.05,
     ),
     "cifar10": Trained(
         title="CIFAR-10 (32x32), CTSN VGG-6",
@@ -101,6 +113,8 @@ NETWORKS: Mapping[str, Trained] = {
         arch="ctsn-vgg6",
         load=_fetched("cifar10"),
         epochs=4,
+        augment=mirrored,
+        held_out=0.05,
     ),
 }
 
@@ -189,14 +203,16 @@ class Study:
             self._quantized(bits, "channel"),
             self.train.x,
             self.train.y,
+            validation=self.trained.held_out,
             settings=Settings(epochs=self.trained.epochs),
+            augment=self.trained.augment,
             checkpoint=stem.with_suffix(".checkpoint"),
             report=lambda epoch: print(
                 f"  epoch {epoch.epoch}: validation {epoch.validation_accuracy:.2%}, "
                 f"{epoch.seconds:.0f} s",
                 flush=True,
             ),
-            fast=True,
+            fast=self.trained.augment is not None,  # small ones are done before the compiler is
         )
         trispike.save(tuned.network, stem.with_suffix(".safetensors"))
         return self._figures(tuned.network) | {"epochs": self.trained.epochs}
