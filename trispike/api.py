@@ -15,7 +15,7 @@ trispike.report(quantization.network, images, labels, output="report.html")
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -26,6 +26,7 @@ import numpy.typing as npt
 from trispike.errors import InvalidDataError, InvalidSettingError
 from trispike.network import FloatNetwork, Network, with_steps
 from trispike.network.network import Encoding
+from trispike.quantize import Granularity, quantize
 from trispike.runtime.activity import traffic_of
 from trispike.runtime.anytime import Anytime, EarlyExit, Energy
 from trispike.runtime.anytime import anytime as curve_of
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from trispike.export import Proof
+    from trispike.quantize.finetune import Finetuning
     from trispike.runtime.report import Report
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -64,6 +66,10 @@ Hardware: TypeAlias = "str | PathLike[str] | Profile | MemoryModel"
 
 PROOF_SAMPLES = 32
 """Samples of which every spike is compared after a conversion, unless more are asked for."""
+
+
+FINETUNING_CALIBRATION = 256
+"""Training samples that a network is quantized on before it is fine-tuned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -167,6 +173,81 @@ def _encoding_of(module: nn.Module, data: Array, steps: int) -> Encoding:
             "'frames' or 'spikes'.",
         )
     return found
+
+
+def finetune(
+    network: FloatNetwork,
+    data: Array,
+    labels: Array,
+    *,
+    weight_bits: int = 4,
+    granularity: Granularity = "channel",
+    calibration: Array | None = None,
+    validation: tuple[Array, Array] | float = 0.1,
+    checkpoint: str | PathLike[str] | None = None,
+    fast: bool = False,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> Finetuning:
+    """Quantize a float network, and train it on as the integer network that it becomes.
+
+    For more choices, such as augmentation or another quantization, see
+    ``trispike.quantize.finetune``.
+
+    Args:
+        network: A float network; it is not changed.
+        data: Raw training data, as ``network.input.encode`` takes them.
+        labels: (N,) classes.
+        weight_bits: Width of a weight, sign included, 2..8; with 2 bits weights are -1, 0 and 1.
+        granularity: One weight scale per output channel, or one per layer.
+        calibration: Raw data to quantize on; by default the first 256 training samples.
+        validation: Data and labels by which the best epoch is chosen, or the share of the training
+            data that is set aside for that.
+        checkpoint: File in which the state is kept, and from which training goes on if it is there.
+        fast: Compiled neurons and gradients in bfloat16; needs a C++ compiler.
+        progress: Called with the number of training samples finished since the last call.
+        settings: Fields of ``trispike.quantize.finetune.Settings``: epochs, learning_rate,
+            batch_size, loss, trained, surrogate, patience, seed.
+
+    Returns:
+        ``network``, the integer network of the best epoch, and ``record``, how it was found.
+
+    Raises:
+        InvalidDataError: Data or labels do not fit the network, or are out of range.
+        InvalidSettingError: A setting is unknown or out of range, or the checkpoint is of another
+            run.
+        QuantizationError: The network has no integer form, or the training diverged.
+        UnsupportedError: Sums of a layer can leave what float64 holds.
+        FileFormatError: The checkpoint is damaged.
+        MissingDependencyError: PyTorch is not installed.
+    """
+    from trispike.quantize import finetune as tuning  # noqa: PLC0415
+
+    known = {field.name for field in fields(tuning.Settings)}
+    if unknown := sorted(set(settings) - known):
+        raise InvalidSettingError(
+            "settings",
+            got=", ".join(unknown),
+            expected="some of " + ", ".join(sorted(known)),
+            fix="Choose among these.",
+        )
+    quantization = quantize(
+        network,
+        np.asarray(data)[:FINETUNING_CALIBRATION] if calibration is None else calibration,
+        weight_bits=weight_bits,
+        granularity=granularity,
+    )
+    return tuning.finetune(
+        network,
+        quantization,
+        data,
+        labels,
+        validation=validation,
+        settings=tuning.Settings(**settings),
+        checkpoint=checkpoint,
+        fast=fast,
+        progress=progress,
+    )
 
 
 def simulate(

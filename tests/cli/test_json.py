@@ -110,6 +110,15 @@ def test_quantize(run, files, tmp_path):
     check("trispike quantize", facts)
 
 
+def test_finetune(run, files, tmp_path):
+    facts = run(
+        "finetune", files.float_network, "--data", files.data, "-o",
+        tmp_path / "net.safetensors", "--epochs", 1, "--json",
+    ).json  # fmt: skip
+    facts["best_epoch"] = 1
+    check("trispike finetune", facts)
+
+
 def test_diagnose(run, files, tmp_path):
     coarse = tmp_path / "coarse.safetensors"
     quantized = ("quantize", files.float_network, "--calibration", files.data, "-o", coarse)

@@ -18,6 +18,7 @@ from trispike.cli.doctor import doctor
 from trispike.cli.estimate import estimate
 from trispike.cli.explore import explore
 from trispike.cli.export import export
+from trispike.cli.finetune import finetune
 from trispike.cli.hardware import hardware
 from trispike.cli.import_ import import_
 from trispike.cli.inspect import inspect
@@ -56,6 +57,7 @@ def _main(
 for command in (
     convert,
     quantize,
+    finetune,
     diagnose,
     inspect,
     simulate,

@@ -37,10 +37,8 @@ class Progress:
     """Of these, over samples."""
     seconds: float = 0.0
     """Spent in this epoch."""
-    first_loss: float | None = None
-    """Mean loss of the first batches of all: what a diverging loss is compared with."""
     recent_loss: float | None = None
-    """Running mean."""
+    """Running mean over the last batches."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """Of every finished epoch, the start included, as JSON."""
     best: dict[str, Tensor] = field(default_factory=dict)

@@ -40,11 +40,11 @@ WARMUP = 0.05
 KEPT_EVERY = 60.0
 """Seconds between checkpoints within an epoch."""
 
-JUDGED_AFTER = 20
-"""Batches whose mean loss is what later ones are compared with, and that the running mean spans."""
+JUDGED_OVER = 20
+"""Batches that the running mean of the loss spans."""
 
-EXPLODED = 5.0
-"""A loss that grew by this factor, and is beyond that of a guess, has diverged."""
+EXPLODED = 3.0
+"""A loss so many times that of the start, or of a guess where that is larger, has diverged."""
 
 LARGEST_CLIPPED = 0.05
 """Share of the data that may lie outside of the range that the input was quantized for."""
@@ -285,19 +285,18 @@ class _Trainer:
     def _check(self, loss: float, done: int) -> None:
         """Refuse to go on with a loss that is not a number, or explodes."""
         state = self.state
-        weight = 1 / min(done + 1, JUDGED_AFTER)
+        weight = 1 / min(done + 1, JUDGED_OVER)
         state.recent_loss = loss * weight + (state.recent_loss or 0.0) * (1 - weight)
-        if done < JUDGED_AFTER:
-            state.first_loss = state.recent_loss
+        start = float(state.history[0]["validation_loss"])
         guess = math.log(max(2, self.module.network.readout.classes))
-        limit = EXPLODED * max(guess, state.first_loss or 0.0)
+        limit = EXPLODED * max(guess, start)
         if math.isfinite(loss) and state.recent_loss <= limit:
             return
         rate = self.settings.learning_rate
         where = f" from the best state so far: start='{self.path}'" if self.path else ""
         raise QuantizationError(
             "fine-tuning",
-            got=f"a loss from {state.first_loss:.3g} up to {loss:.3g} in epoch {state.epoch}",
+            got=f"a loss from {start:.3g} up to {loss:.3g} in epoch {state.epoch}",
             expected=f"one that stays below {limit:.3g}",
             fix=f"It diverges: use a lower learning rate than {rate:g}, such as {rate / 4:g}, with "
             f"another checkpoint file{', and begin' if where else ''}{where}.",
