@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import trispike
-from trispike.cli.diagnose import SUFFIXES
+from trispike.cli.pages import SUFFIXES
 from trispike.runtime.diagnose import diagnose
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +10,6 @@ import typer
 from trispike.cli.console import (
     DebugFlag,
     JsonFlag,
-    checked_output,
     command,
     out,
     percent,
@@ -23,7 +19,7 @@ from trispike.cli.console import (
     table,
 )
 from trispike.cli.data import DataOption, load_for
-from trispike.errors import InvalidSettingError, MissingDependencyError
+from trispike.cli.pages import check_page, command_line
 from trispike.network import load
 from trispike.runtime.data import Data
 from trispike.runtime.diagnose import Diagnosis, Divergence, NeuronState, PopulationDiagnosis
@@ -32,8 +28,6 @@ from trispike.runtime.diagnose.origin import checked_pair
 
 DIAGNOSED_SAMPLES = 64
 """Samples that are compared, unless more are asked for."""
-
-SUFFIXES = (".html", ".htm")
 
 _SPIKES = {-1: "-1", 0: "0", 1: "+1"}
 
@@ -65,7 +59,13 @@ def diagnose(
 ) -> None:
     """Compare float and integer network, layer by layer and step by step, and say what to turn."""
     if output is not None:
-        _check_page(output, float_network, integer_network)
+        check_page(
+            output,
+            float_network,
+            integer_network,
+            what="page",
+            otherwise="; without -o none is needed.",
+        )
     source, integer = checked_pair(load(float_network), load(integer_network))
     given = load_for(integer, data, samples)
     with progress_bar("diagnosing", len(given.x)) as progress:
@@ -77,7 +77,7 @@ def diagnose(
             float_network=float_network.name,
             integer_network=integer_network.name,
             data=given.name,
-            command=shlex.join(["trispike", *sys.argv[1:]]),
+            command=command_line(),
         )
         write_diagnosis(found, output, origin)
     if as_json:
@@ -191,22 +191,3 @@ def _extremes(integer: int, exact: int) -> str:
 
 def _db(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f} dB"
-
-
-def _check_page(output: Path, *sources: Path) -> None:
-    for source in sources:
-        checked_output(output, source)
-    if output.suffix not in SUFFIXES:
-        raise InvalidSettingError(
-            f"page '{output}'",
-            got=f"suffix {output.suffix!r}",
-            expected=" or ".join(SUFFIXES),
-            fix="Name the file so; a browser shows it.",
-        )
-    if importlib.util.find_spec("jinja2") is None:
-        raise MissingDependencyError(
-            "page",
-            got="no jinja2",
-            expected="jinja2 3.1 or later",
-            fix="Run: pip install 'trispike[report]'; without -o none is needed.",
-        )

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -16,7 +13,6 @@ from trispike.cli.console import (
     DebugFlag,
     JsonFlag,
     NetworkArgument,
-    checked_output,
     command,
     joules,
     out,
@@ -26,6 +22,7 @@ from trispike.cli.console import (
 )
 from trispike.cli.data import SamplesOption, load_for
 from trispike.cli.ledger import DataUnlessLedgerOption, LedgerOption, check_source, read_ledgers
+from trispike.cli.pages import check_page, command_line
 from trispike.cli.placed import load_placed, shown_traffic
 from trispike.cli.prices import (
     RELU_SPARSITY,
@@ -35,7 +32,7 @@ from trispike.cli.prices import (
     assumption_of,
 )
 from trispike.cli.simulate import EngineOption, run_engine
-from trispike.errors import InvalidDataError, InvalidSettingError, MissingDependencyError
+from trispike.errors import InvalidDataError
 from trispike.network import Network, digest, load, with_steps
 from trispike.runtime.energy import (
     COUNTED,
@@ -53,8 +50,6 @@ from trispike.targets.loihi import Placement, Traffic
 
 if TYPE_CHECKING:
     from trispike.runtime.report import Report
-
-SUFFIXES = (".html", ".htm")
 
 
 @command
@@ -99,11 +94,7 @@ def report(
     check_source(
         data, ledger, engine=engine, samples=samples, placement=placement, max_steps=max_steps
     )
-    for source in (network, placement, *(ledger or [])):
-        if source is not None:
-            checked_output(output, source)
-    _check_suffix(output)
-    _check_jinja()
+    check_page(output, network, placement, *(ledger or []), what="report")
     from trispike.runtime.report import Origin, build_report, checked_hardware, write_report
 
     named = None if hardware is None else [load_hardware(name) for name in hardware]
@@ -123,7 +114,7 @@ def report(
             run.inputs,
             run.result,
             prices,
-            origin=Origin(network=network.name, data=run.data, command=_command_line()),
+            origin=Origin(network=network.name, data=run.data, command=command_line()),
             assumptions=assumed,
             placement=placed,
             traffic=run.traffic,
@@ -245,27 +236,3 @@ def _contests(page: Report) -> Any:
     from trispike.runtime.report import contests
 
     return contests(page)
-
-
-def _check_suffix(path: Path) -> None:
-    if path.suffix not in SUFFIXES:
-        raise InvalidSettingError(
-            f"report '{path}'",
-            got=f"suffix {path.suffix!r}",
-            expected=" or ".join(SUFFIXES),
-            fix="Name the file so; a browser shows it.",
-        )
-
-
-def _check_jinja() -> None:
-    if importlib.util.find_spec("jinja2") is None:
-        raise MissingDependencyError(
-            "report",
-            got="no jinja2",
-            expected="jinja2 3.1 or later",
-            fix="Run: pip install 'trispike[report]'",
-        )
-
-
-def _command_line() -> str:
-    return shlex.join(["trispike", *sys.argv[1:]])

@@ -1,22 +1,16 @@
 """The page in a browser: no console messages, nothing wider than a phone, colours that are seen."""
 
-import re
-
 import pytest
 
 pytest.importorskip("jinja2", reason="jinja2 is not installed")
 
 from tests.runtime.diagnose.pairs import float_network, inputs, integer_network
-from tests.runtime.report.pages import renamed
-from tests.runtime.report.test_browser import CHROMIUM, chromium, probed
-from tests.runtime.report.test_page import HOSTILE
+from tests.runtime.pages import browser
+from tests.runtime.pages.checks import HOSTILE, renamed
 from trispike.runtime.diagnose import diagnose
 from trispike.runtime.diagnose.page import SECTIONS, PageOrigin, write_diagnosis
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
-]
+pytestmark = browser.IN_BROWSER
 
 
 @pytest.fixture(scope="module")
@@ -36,33 +30,22 @@ def page(tmp_path_factory):
 
 
 def test_nothing_is_said_on_the_console(page, tmp_path):
-    tree, console = chromium(tmp_path, page)
-    assert console == []
-    assert re.findall(r'<section id="(\w+)"', tree) == list(SECTIONS)
+    browser.check_quiet(tmp_path, page, SECTIONS)
 
 
 @pytest.mark.parametrize("width", [390, 1200])
 def test_it_fits_a_phone_and_a_desk(page, tmp_path, width):
-    facts = probed(tmp_path, page, width=width)
-    assert [name for name, *_ in facts["sections"]] == list(SECTIONS)
-    assert all(height > 40 for *_, height in facts["sections"])
-    assert facts["page"][1] == width
-    assert facts["page"][0] <= width, "the page scrolls sideways"
+    facts = browser.check_fits(tmp_path, page, SECTIONS, width)
     assert len(set(facts["cells"])) > 4
 
 
 def test_light_and_dark(page, tmp_path):
-    for scheme, darker in ((0, "background"), (1, "text")):
-        facts = probed(tmp_path, page, f"--blink-settings=preferredColorScheme={scheme}")
-        light = {n: sum(map(int, re.findall(r"\d+", facts[n]))) for n in ("background", "text")}
-        assert min(light, key=light.__getitem__) == darker
-        assert abs(light["background"] - light["text"]) > 500
-        assert len(set(facts["cells"])) > 4
+    browser.check_schemes(tmp_path, page, colours=5)
 
 
 def test_it_prints(page, tmp_path):
     target = tmp_path / "page.pdf"
-    chromium(tmp_path, page, "--no-pdf-header-footer", f"--print-to-pdf={target}")
+    browser.chromium(tmp_path, page, "--no-pdf-header-footer", f"--print-to-pdf={target}")
     printed = target.read_bytes()
     assert printed.startswith(b"%PDF")
     assert len(printed) > 20_000

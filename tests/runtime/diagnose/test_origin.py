@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.runtime.diagnose.pairs import float_network, inputs, integer_network
-from tests.runtime.report.pages import renamed
+from tests.runtime.pages.checks import renamed
 from trispike.errors import InvalidDataError, InvalidNetworkError, InvalidSettingError
 from trispike.network import Connection, Dense, Input
 from trispike.network.steps import with_steps

@@ -85,11 +85,8 @@ def test_energy_that_is_missing_or_far_off_is_not_drawn():
     assert nothing.lines[1].path == ""
 
 
-def test_levels():
-    assert charts.level(0.0, 5.0, 8) == 0
-    assert charts.level(1e-9, 5.0, 8) == 1
-    assert charts.level(5.0, 5.0, 8) == 7
-    assert [charts.level(n / 7, 1.0, 8) for n in range(1, 7)] == [2, 3, 4, 5, 6, 7]
+def test_shares():
+    assert charts.share(1.0, 4.0) == 25.0
     assert charts.share(1.0, 0.0) == 0.0
 
 
@@ -99,9 +96,6 @@ def test_energies_are_those_of_the_command_line(value):
 
 
 def test_numbers_as_words():
-    assert words.count(1234567.8) == "1,234,568"
-    assert words.count(0.25) == "0.25"
-    assert words.count(3.0) == "3"
     assert charts.short_count(12_345) == "12.3k"
     assert charts.short_count(999_960) == "1M"
     assert [words.rate(v) for v in (None, 1.2, -0.1, 0.25)] == ["–", "always", "never", "0.250"]

@@ -12,8 +12,9 @@ from trispike.errors import InvalidDataError, InvalidSettingError
 from trispike.network import with_steps
 from trispike.runtime import ReferenceEngine, Result
 from trispike.runtime.energy import estimate_energy, estimate_memory, load_hardware
+from trispike.runtime.pages.heat import MOST_COLUMNS, groups
 from trispike.runtime.report import Matrix, Origin, Report, build_report
-from trispike.runtime.report.matrices import MOST_COLUMNS, energy_matrix, groups
+from trispike.runtime.report.matrices import energy_matrix
 
 
 def matrices(report: Report) -> dict[str, Matrix]:
@@ -50,13 +51,6 @@ def test_a_cell_is_what_the_step_costs():
     one = estimate_energy(result.ledger, load_hardware("loihi1"))
     first = matrices(report_of(network))["energy"].values[:, 0]
     assert first.sum() == pytest.approx(one.energy_per_inference_joules)
-
-
-def test_steps_share_columns_evenly():
-    assert groups(3) == [(0, 1), (1, 2), (2, 3)]
-    found = groups(MOST_COLUMNS * 2 + 1)
-    assert len(found) <= MOST_COLUMNS
-    assert [n for first, last in found for n in range(first, last)] == list(range(49))
 
 
 def test_input_events_of_a_memory_model_are_those_of_each_step():

@@ -8,16 +8,13 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-import jinja2
 import numpy as np
-from markupsafe import Markup
 
-from trispike.network.files import whole_file
 from trispike.runtime.diagnose.advice import RULES, TARGET_SQNR_DB
 from trispike.runtime.diagnose.content import Diagnosis, Figures, SpikeFigures
 from trispike.runtime.diagnose.scales import sqnr_db
-from trispike.runtime.report import words
-from trispike.runtime.report.matrices import groups
+from trispike.runtime.pages.heat import Cell, HeatMap, colour, column_names, groups, level
+from trispike.runtime.pages.layout import figure, lay_out, write_page
 
 SECTIONS = {
     "summary": "Summary",
@@ -32,9 +29,6 @@ SECTIONS = {
     "provenance": "Provenance",
 }
 """Of the page, by id, in their order."""
-
-LEVELS = 8
-"""Colours of a heat map, nothing included."""
 
 WORST_DB, BEST_DB = 0.0, 48.0
 """Ends of the colours of an SQNR: error as large as the current, and one of 8 bits' size."""
@@ -52,39 +46,9 @@ class PageOrigin:
     """Command line that made the page, if there was one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    """One layer at one time step, or several of them."""
-
-    value: float | None
-    """None where there is nothing to say."""
-    level: int
-    """Colour, 0 for none to 7 for the worst."""
-    text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeatMap:
-    """Layers by time steps."""
-
-    id: str
-    title: str
-    words: str
-    """What is to be seen."""
-    low: str
-    """What the lightest colour stands for."""
-    high: str
-    """What the darkest does."""
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
-    """Name and cells; the last cell is over all time steps."""
-
-
 def write_diagnosis(diagnosis: Diagnosis, path: str | os.PathLike[str], origin: PageOrigin) -> None:
     """Write a diagnosis to one HTML file, replacing it whole; equal ones give equal files."""
-    page = render_diagnosis(diagnosis, origin)
-    with whole_file(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_page(render_diagnosis(diagnosis, origin), path)
 
 
 def render_diagnosis(diagnosis: Diagnosis, origin: PageOrigin) -> str:
@@ -95,68 +59,40 @@ def render_diagnosis(diagnosis: Diagnosis, origin: PageOrigin) -> str:
     divergences = [("With its own inputs", first)] if first is not None else []
     if alone is not None:
         divergences.append((f"The guilty layer {guilty.name} alone", alone))  # type: ignore[union-attr]
-    return (
-        _environment()
-        .get_template("diagnosis.html")
-        .render(
-            d=diagnosis,
-            origin=origin,
-            sections=SECTIONS,
-            levels=LEVELS,
-            rules=RULES,
-            target_db=TARGET_SQNR_DB,
-            guilty=guilty,
-            divergences=divergences,
-            currents=[_current_map(diagnosis, way) for way in ("forced", "own")],
-            wrongs=[_wrong_map(diagnosis, way) for way in ("forced", "own")],
-            rates=_rate_map(diagnosis),
-            saturations=_saturation_map(diagnosis),
-            version=version("trispike"),
-        )
+    return lay_out(
+        "diagnosis.html",
+        package="trispike.runtime.diagnose",
+        title=f"Diagnosis of {origin.integer_network}",
+        sections=SECTIONS,
+        provenance=_provenance(diagnosis, origin),
+        filters=_FILTERS,
+        context={
+            "d": diagnosis,
+            "origin": origin,
+            "rules": RULES,
+            "target_db": TARGET_SQNR_DB,
+            "guilty": guilty,
+            "divergences": divergences,
+            "currents": [_current_map(diagnosis, way) for way in ("forced", "own")],
+            "wrongs": [_wrong_map(diagnosis, way) for way in ("forced", "own")],
+            "rates": _rate_map(diagnosis),
+            "saturations": _saturation_map(diagnosis),
+        },
     )
 
 
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        # Style and the frame of wide tables are those of the report.
-        loader=jinja2.ChoiceLoader(
-            [
-                jinja2.PackageLoader("trispike.runtime.diagnose", "templates"),
-                jinja2.PackageLoader("trispike.runtime.report", "templates"),
-            ]
-        ),
-        autoescape=True,  # names come from files
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "number": lambda value: _figure(value, words.count),
-        "percent": lambda value: _figure(value, words.percent),
-        "shift": lambda value: _figure(value, _shift),
-        "db": lambda value: _figure(value, _db),
-        "bits": lambda value: _figure(value, lambda v: f"{v:.1f} bit"),
-        "small": lambda value: _figure(value, lambda v: f"{v:.4g}"),
-        "label": _label,
-        "index": lambda neuron: ", ".join(map(str, neuron)),
-        # The macros of the report name these; none of them is used here.
-        "level": lambda value, largest: 0,
-        "exact": repr,
+def _provenance(diagnosis: Diagnosis, origin: PageOrigin) -> dict[str, str]:
+    """Nothing that changes from run to run: equal runs give equal pages."""
+    found = {
+        "float network": origin.float_network,
+        "float network, SHA-256": diagnosis.float_sha256,
+        "integer network": origin.integer_network,
+        "integer network, SHA-256": diagnosis.integer_sha256,
+        "data": f"{origin.data}: {diagnosis.samples:,} samples",
+        "data, SHA-256": diagnosis.data_sha256,
+        "trispike": version("trispike"),
     }
-    return environment
-
-
-def _figure(value: float | None, say: Callable[[Any], str]) -> str:
-    """A rounded number that carries the exact one."""
-    if value is None:
-        return "–"
-    return Markup('<data value="{}">{}</data>').format(repr(value), say(value))
-
-
-def _label(name: str) -> Markup:
-    """The label of a connection, which may be broken behind its arrow, but not within."""
-    arrow = Markup('<span class="nobreak">{}</span><wbr>').format("->")
-    return arrow.join(name.split("->"))
+    return found if origin.command is None else found | {"command": origin.command}
 
 
 def _db(value: float) -> str:
@@ -167,15 +103,20 @@ def _shift(value: float) -> str:
     return f"{100 * value:+.2f} %".replace("-", "−")
 
 
+_FILTERS: dict[str, Callable[..., Any]] = {
+    "shift": lambda value: figure(value, _shift),
+    "db": lambda value: figure(value, _db),
+    "bits": lambda value: figure(value, lambda v: f"{v:.1f} bit"),
+    "small": lambda value: figure(value, lambda v: f"{v:.4g}"),
+    "index": lambda neuron: ", ".join(map(str, neuron)),
+}
+
+
 # --------------------------------------------------------------------------------------- heat maps
 
 
 def _columns(steps: int) -> tuple[str, ...]:
-    spans = groups(steps)
-    return (
-        *(f"{a + 1}" if b - a == 1 else f"{a + 1}-{b}" for a, b in spans),
-        "all",
-    )
+    return (*column_names(steps), "all")
 
 
 def _spans(steps: int) -> list[slice]:
@@ -192,7 +133,7 @@ def _current_map(d: Diagnosis, way: str) -> HeatMap:
         if value is None:
             return Cell(value=None, level=0, text="exact" if signal > 0 else "–")
         part = (BEST_DB - value) / (BEST_DB - WORST_DB)
-        return Cell(value=value, level=_level(max(part, 0.0)), text=_db(value).removesuffix(" dB"))
+        return Cell(value=value, level=colour(max(part, 0.0)), text=_db(value).removesuffix(" dB"))
 
     return HeatMap(
         id=f"current-{way}",
@@ -264,8 +205,8 @@ def _share_map(
     largest = max((abs(m) for _, row in means for m in row), default=0.0)
 
     def cell(value: float) -> Cell:
-        level = _level(abs(value) / largest) if value else 0
-        return Cell(value=value, level=level, text=say(value) if value else "0")
+        shade = level(abs(value), largest)
+        return Cell(value=value, level=shade, text=say(value) if value else "0")
 
     return HeatMap(
         id=id,
@@ -276,11 +217,6 @@ def _share_map(
         columns=_columns(d.steps),
         rows=tuple((n, tuple(map(cell, row))) for n, row in means),
     )
-
-
-def _level(part: float) -> int:
-    """Colour 1 to 7 of a part of the worst, 0..1."""
-    return 1 + min(LEVELS - 2, int(part * (LEVELS - 1)))
 
 
 _WAYS = {"forced": "every layer alone", "own": "with own inputs"}

@@ -1,22 +1,8 @@
 """The page: what a run cost, in one HTML file that loads nothing from anywhere.
 
 ``matrices`` and ``content`` work the figures out, ``words`` and ``charts`` say how they look,
-``page`` and the templates lay them out.
+``page`` and the template lay them out on what ``trispike.runtime.pages`` has for every page.
 """
-
-from __future__ import annotations
-
-import importlib.util
-
-from trispike.errors import MissingDependencyError
-
-if importlib.util.find_spec("jinja2") is None:
-    raise MissingDependencyError(
-        "report",
-        got="no jinja2",
-        expected="jinja2 3.1 or later",
-        fix="Run: pip install 'trispike[report]'",
-    )
 
 from trispike.runtime.report.content import (
     DEFAULT_HARDWARE,

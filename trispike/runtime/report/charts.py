@@ -216,13 +216,6 @@ def short_count(value: float) -> str:
     return f"{value:.3g}"
 
 
-def level(value: float, largest: float, levels: int) -> int:
-    """Which of so many colours a value has; 0 is for nothing at all."""
-    if not value or not largest:
-        return 0
-    return 1 + min(levels - 2, int(value / largest * (levels - 1)))
-
-
 def share(value: float, largest: float) -> float:
     """Length of a bar, 0..100."""
     return round(100 * value / largest, 2) if largest else 0.0

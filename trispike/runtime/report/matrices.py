@@ -12,10 +12,8 @@ from trispike.network import Network
 from trispike.runtime.anytime import first_steps
 from trispike.runtime.energy import MemoryModel, Profile
 from trispike.runtime.ledger import Counts, Ledger
+from trispike.runtime.pages.heat import column_names, groups
 from trispike.runtime.pricing import price_run
-
-MOST_COLUMNS = 24
-"""Columns of a matrix; of more time steps several share one."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -44,12 +42,6 @@ class Matrix:
         return float(self.values.max(initial=0.0))
 
 
-def groups(steps: int) -> list[tuple[int, int]]:
-    """First and last + 1 of the time steps of each column."""
-    size = -(-steps // MOST_COLUMNS)
-    return [(first, min(first + size, steps)) for first in range(0, steps, size)]
-
-
 def operation_matrix(network: Network, ledger: Ledger) -> Matrix:
     """Synaptic and graded operations into every layer, per inference."""
     rows = (*network.order, network.readout.name)
@@ -60,7 +52,7 @@ def operation_matrix(network: Network, ledger: Ledger) -> Matrix:
     return Matrix(
         id="operations",
         rows=rows,
-        columns=_columns(ledger.steps),
+        columns=column_names(ledger.steps),
         values=_grouped([values[name] for name in rows]) / ledger.samples,
     )
 
@@ -73,7 +65,7 @@ def rate_matrix(ledger: Ledger) -> Matrix:
     return Matrix(
         id="rates",
         rows=tuple(ledger.populations),
-        columns=_columns(ledger.steps),
+        columns=column_names(ledger.steps),
         values=fired / np.maximum(1, updates),
     )
 
@@ -115,7 +107,7 @@ def energy_matrix(
     return Matrix(
         id="energy",
         rows=rows,
-        columns=_columns(ledger.steps),
+        columns=column_names(ledger.steps),
         values=np.maximum(0.0, np.diff(until, axis=1)),
     )
 
@@ -124,13 +116,6 @@ def _ended(network: Network, steps: int) -> Network:
     """The network over its first steps, whatever its readout makes of them."""
     readout = replace(network.readout, weights=network.readout.weights[:steps])
     return replace(network, steps=steps, readout=readout)
-
-
-def _columns(steps: int) -> tuple[str, ...]:
-    return tuple(
-        f"{first + 1}" if last - first == 1 else f"{first + 1}-{last}"
-        for first, last in groups(steps)
-    )
 
 
 def _grouped(rows: list[Counts]) -> npt.NDArray[np.int64]:

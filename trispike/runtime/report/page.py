@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import jinja2
-from markupsafe import Markup
-
-from trispike.network.files import whole_file
 from trispike.runtime.energy import Coefficient, Estimate, MemoryModel, MemoryTwin, Profile
+from trispike.runtime.pages.heat import Cell, HeatMap, level
+from trispike.runtime.pages.layout import figure, lay_out, write_page
+from trispike.runtime.pages.words import count, percent
 from trispike.runtime.report import charts, words
 from trispike.runtime.report.content import Report
+from trispike.runtime.report.matrices import Matrix
 from trispike.targets.loihi.picture import draw_placement
-
-LEVELS = 8
-"""Colours of a heat map, nothing included."""
 
 SECTIONS = {
     "summary": "Summary",
@@ -89,45 +86,51 @@ class Price(NamedTuple):
 
 def write_report(report: Report, path: str | os.PathLike[str]) -> None:
     """Write a report to one HTML file, replacing it whole; equal reports give equal files."""
-    page = render_report(report)
-    with whole_file(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_page(render_report(report), path)
 
 
 def render_report(report: Report) -> str:
     """A report as an HTML document."""
+    return lay_out(
+        "report.html",
+        package="trispike.runtime.report",
+        title=f"Energy per inference of {report.origin.network}",
+        sections=SECTIONS,
+        provenance=report.provenance,
+        filters=_FILTERS,
+        context=_context(report),
+    )
+
+
+def _context(report: Report) -> dict[str, Any]:
+    """What the template reads."""
     curve = report.curve
     histogram, bins = charts.histogram(report.operations)
     drawn = [] if curve is None else [charts.accuracy_chart(curve), charts.energy_chart(curve)]
-    return (
-        _environment()
-        .get_template("report.html")
-        .render(
-            report=report,
-            network=report.network,
-            ledger=report.ledger,
-            headline=report.headline,
-            hardware=report.headline.profile,
-            sections=SECTIONS,
-            size=Size(),
-            levels=LEVELS,
-            matrices={matrix.id: matrix for matrix in report.matrices},
-            energies={(part.name, part.kind): part.joules for part in report.headline.layers},
-            contests=contests(report),
-            shown_twins=[*report.twins, *(t for e in report.estimates for t in e.twins)],
-            curve=curve,
-            curve_charts=drawn,
-            histogram=histogram,
-            bins=bins,
-            without_interval=_without_interval(report.headline),
-            differences=_differences(report),
-            placement_picture=_placement_picture(report),
-            left_out=[(e, {term.event: term.count for term in e.terms}) for e in report.estimates],
-            prices=[(e.profile, _prices(e)) for e in report.estimates],
-            bases=words.BASES,
-            scopes=words.SCOPES,
-        )
-    )
+    return {
+        "report": report,
+        "network": report.network,
+        "ledger": report.ledger,
+        "headline": report.headline,
+        "hardware": report.headline.profile,
+        "size": Size(),
+        "columns": len(report.matrices[0].columns),
+        "heat_maps": _heat_maps(report),
+        "energies": {(part.name, part.kind): part.joules for part in report.headline.layers},
+        "contests": contests(report),
+        "shown_twins": [*report.twins, *(t for e in report.estimates for t in e.twins)],
+        "curve": curve,
+        "curve_charts": drawn,
+        "histogram": histogram,
+        "bins": bins,
+        "without_interval": _without_interval(report.headline),
+        "differences": _differences(report),
+        "placement_picture": _placement_picture(report),
+        "left_out": [(e, {t.event: t.count for t in e.terms}) for e in report.estimates],
+        "prices": [(e.profile, _prices(e)) for e in report.estimates],
+        "bases": words.BASES,
+        "scopes": words.SCOPES,
+    }
 
 
 def contests(report: Report) -> tuple[Contest, ...]:
@@ -167,47 +170,80 @@ def _with_memory(twin: MemoryTwin) -> list[Contest]:
     ]
 
 
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("trispike.runtime.report", "templates"),
-        autoescape=True,  # names come from files
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+_FILTERS: dict[str, Callable[..., Any]] = {
+    "joules": lambda value: figure(value, words.energy),
+    "term": words.term,
+    "price": words.price,
+    "rate": words.rate,
+    "share": charts.share,
+}
+
+
+def _heat_maps(report: Report) -> list[HeatMap]:
+    """Energy, operations and rates, as far as there are any."""
+    matrices = {matrix.id: matrix for matrix in report.matrices}
+    found = []
+    if "energy" in matrices:
+        found.append(
+            _heat_map(
+                matrices["energy"],
+                title="Energy per inference",
+                words=f"Prices of {report.stepwise}; messages, hops and static power belong to no "
+                "layer.",
+                say=words.energy,
+                say_sum=words.energy,
+            )
+        )
+    found.append(
+        _heat_map(
+            matrices["operations"],
+            title="Synaptic and graded operations per inference",
+            say=charts.short_count,
+            say_sum=count,
+        )
     )
-    environment.filters |= {
-        "joules": lambda value: _figure(value, words.energy),
-        "number": lambda value: _figure(value, words.count),
-        "percent": lambda value, digits=2: _figure(value, lambda v: words.percent(v, digits)),
-        "exact": _exact,
-        "label": _label,
-        "short": charts.short_count,
-        "energy": words.energy,
-        "term": words.term,
-        "price": words.price,
-        "rate": words.rate,
-        "level": lambda value, largest: charts.level(value, largest, LEVELS),
-        "share": charts.share,
-    }
-    return environment
+    if matrices["rates"].rows:
+        found.append(
+            _heat_map(
+                matrices["rates"],
+                title="Firing rate",
+                words="Share of the neurons that fired, either sign.",
+                corner="population",
+                say=lambda value: percent(value, 1),
+            )
+        )
+    return found
 
 
-def _exact(value: Any) -> str:
-    """All digits of a number, for who reads the page by program."""
-    return repr(value if isinstance(value, int) else float(value))
+def _heat_map(
+    matrix: Matrix,
+    *,
+    title: str,
+    say: Callable[[float], str],
+    say_sum: Callable[[float], str] = count,
+    words: str = "",
+    corner: str = "layer",
+) -> HeatMap:
+    """Coloured by the size of a value relative to the largest cell; sums have no colour."""
+    sums = matrix.totals
 
+    def cells(row: int) -> tuple[Cell, ...]:
+        values = [float(value) for value in matrix.values[row]]
+        found = [Cell(value=v, level=level(v, matrix.largest), text=say(v)) for v in values]
+        if sums is not None:
+            found.append(Cell(value=float(sums[row]), level=None, text=say_sum(float(sums[row]))))
+        return tuple(found)
 
-def _figure(value: Any, say: Any) -> str:
-    """A rounded number that carries the exact one."""
-    if value is None:
-        return "–"
-    return Markup('<data value="{}">{}</data>').format(_exact(value), say(value))
-
-
-def _label(name: str) -> Markup:
-    """The label of a connection, which may be broken behind its arrow, but not within."""
-    arrow = Markup('<span class="nobreak">{}</span><wbr>').format("->")
-    return arrow.join(name.split("->"))
+    return HeatMap(
+        id=matrix.id,
+        title=title,
+        words=words,
+        low="nothing",
+        high=f"{say(matrix.largest)}, the largest cell",
+        corner=corner,
+        columns=matrix.columns if sums is None else (*matrix.columns, "all"),
+        rows=tuple((name, cells(n)) for n, name in enumerate(matrix.rows)),
+    )
 
 
 def _without_interval(estimate: Estimate) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Numbers and terms as people read them."""
+"""Energies, prices and terms as people read them."""
 
 from __future__ import annotations
 
@@ -38,18 +38,6 @@ def energy(joules: float | None) -> str:
         return "–"
     factor, unit = energy_unit(joules)
     return f"{quantity(joules, factor)} {unit}"
-
-
-def count(value: float | None) -> str:
-    """12345.6 as "12,346"; small ones keep two digits."""
-    if value is None:
-        return "–"
-    return f"{value:,.2g}" if 0 < abs(value) < 10 and value != int(value) else f"{value:,.0f}"
-
-
-def percent(value: float | None, digits: int = 2) -> str:
-    """0.985 as "98.50 %"."""
-    return "–" if value is None else f"{100 * value:.{digits}f} %"
 
 
 def term(name: str) -> str:
