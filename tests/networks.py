@@ -7,7 +7,7 @@ every population fires, in both signs where it can.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -192,6 +192,56 @@ def as_float(network: IntegerNetwork) -> FloatNetwork:
             weights=readout.weights.astype(float),
         ),
         steps=network.steps,
+    )
+
+
+def dense_chain(
+    source: Input,
+    weights: Mapping[str, npt.NDArray[Any]],
+    neurons: Mapping[str, Neuron] | Mapping[str, FixedPointNeuron],
+    readout_weights: npt.NDArray[Any],
+    *,
+    bits: Mapping[str, int] | None = None,
+    scale: float = 1.0,
+) -> Any:
+    """Dense layers in a row, float or integer as their neurons are.
+
+    Args:
+        source: The input.
+        weights: (outputs, inputs) of every layer in its order; those of the readout are the last.
+        neurons: By layer, the readout excepted.
+        readout_weights: (T,).
+        bits: Of the weights, by layer, where they are not 8.
+        scale: Of the readout.
+    """
+    sources = dict(zip(weights, (source.name, *neurons), strict=True))
+    connections = {
+        name: Connection(
+            sources=(sources[name],),
+            target=name,
+            operator=Dense(weight=weight),
+            bits=(bits or {}).get(name, 8),
+        )
+        for name, weight in weights.items()
+    }
+    *_, last = weights
+    integer = all(isinstance(neuron, FixedPointNeuron) for neuron in neurons.values())
+    kind = IntegerNetwork if integer else FloatNetwork
+    return kind(
+        input=source,
+        populations={
+            name: Population(shape=(len(weights[name]),), neuron=neuron)
+            for name, neuron in neurons.items()
+        },
+        connections=tuple(connections[name] for name in neurons),
+        readout=Readout(
+            name=last,
+            connections=(connections[last],),
+            bias=np.zeros(len(weights[last]), np.int64 if integer else np.float64),
+            weights=readout_weights,
+            scale=scale,
+        ),
+        steps=len(readout_weights),
     )
 
 

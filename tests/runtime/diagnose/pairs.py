@@ -7,23 +7,13 @@ come out.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from trispike.network import (
-    Connection,
-    Dense,
-    FixedPointNeuron,
-    FloatNetwork,
-    Input,
-    IntegerNetwork,
-    Neuron,
-    Population,
-    Readout,
-)
+from tests.networks import dense_chain
+from trispike.network import FixedPointNeuron, FloatNetwork, Input, IntegerNetwork, Neuron
 
 STEPS, SAMPLES = 3, 40
 SIZES = {"input": 20, "a": 24, "b": 16, "c": 12, "readout": 4}
@@ -49,19 +39,11 @@ def float_weights(seed: int = 3) -> dict[str, npt.NDArray[np.float64]]:
 def float_network(weights: Mapping[str, npt.NDArray[np.float64]] | None = None) -> FloatNetwork:
     """Threshold 1 everywhere."""
     weights = float_weights() if weights is None else weights
-    return FloatNetwork(
-        input=Input(shape=(SIZES["input"],), encoding="spikes"),
-        populations={
-            n: Population(shape=(SIZES[n],), neuron=Neuron(th_pos=1.0, th_neg=1.0, bias=0.01))
-            for n in TARGETS[:3]
-        },
-        connections=tuple(_connection(n, Dense(weight=weights[n])) for n in TARGETS[:3]),
-        readout=Readout(
-            connections=(_connection("readout", Dense(weight=weights["readout"])),),
-            bias=np.zeros(SIZES["readout"]),
-            weights=np.full(STEPS, 1 / STEPS),
-        ),
-        steps=STEPS,
+    return dense_chain(
+        Input(shape=(SIZES["input"],), encoding="spikes"),
+        weights,
+        {n: Neuron(th_pos=1.0, th_neg=1.0, bias=0.01) for n in TARGETS[:3]},
+        np.full(STEPS, 1 / STEPS),
     )
 
 
@@ -96,14 +78,12 @@ def integer_network(
     bits = {} if bits is None else bits
     units = {**scales_of(weights, bits), **({} if scales is None else scales)}
 
-    def connection(name: str) -> Connection:
-        width = bits.get(name, 8)
-        top = 2 ** (width - 1) - 1
-        integers = np.clip(np.rint(weights[name] / units[name][:, None]), -top, top)
-        dense = Dense(weight=integers.astype(np.int8))
-        return replace(_connection(name, dense), bits=width)
+    def integers(name: str) -> npt.NDArray[np.int8]:
+        top = 2 ** (bits.get(name, 8) - 1) - 1
+        rounded = np.rint(weights[name] / units[name][:, None])
+        return np.clip(rounded, -top, top).astype(np.int8)
 
-    def population(name: str) -> Population:
+    def neuron(name: str) -> FixedPointNeuron:
         state = units[name] / 2**SHIFT
         fields: dict[str, Any] = {
             "th_pos": np.rint(1 / state).astype(np.int64),
@@ -113,22 +93,13 @@ def integer_network(
         }
         changed = {} if neurons is None else neurons.get(name, {})
         fields |= {k: v(fields[k]) if callable(v) else v for k, v in changed.items()}
-        return Population(shape=(SIZES[name],), neuron=FixedPointNeuron(**fields))
+        return FixedPointNeuron(**fields)
 
-    return IntegerNetwork(
-        input=Input(shape=(SIZES["input"],), encoding="spikes", scale=1.0),
-        populations={n: population(n) for n in TARGETS[:3]},
-        connections=tuple(connection(n) for n in TARGETS[:3]),
-        readout=Readout(
-            connections=(connection("readout"),),
-            bias=np.zeros(SIZES["readout"], np.int64),
-            weights=np.ones(STEPS, np.int64),
-            scale=float(units["readout"][0]) / STEPS,
-        ),
-        steps=STEPS,
+    return dense_chain(
+        Input(shape=(SIZES["input"],), encoding="spikes", scale=1.0),
+        {n: integers(n) for n in TARGETS},
+        {n: neuron(n) for n in TARGETS[:3]},
+        np.ones(STEPS, np.int64),
+        bits=bits,
+        scale=float(units["readout"][0]) / STEPS,
     )
-
-
-def _connection(target: str, operator: Any) -> Connection:
-    source = tuple(SIZES)[TARGETS.index(target)]
-    return Connection(sources=(source,), target=target, operator=operator)

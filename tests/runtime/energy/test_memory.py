@@ -9,25 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.networks import CASES, sample_inputs
+from tests.networks import CASES, dense_chain, sample_inputs
 from trispike.errors import (
     FileFormatError,
     InvalidDataError,
     InvalidSettingError,
     UnsupportedError,
 )
-from trispike.network import (
-    Connection,
-    Dense,
-    FixedPointNeuron,
-    FloatNetwork,
-    Input,
-    IntegerNetwork,
-    Neuron,
-    Population,
-    Readout,
-    with_steps,
-)
+from trispike.network import Dense, FixedPointNeuron, Input, IntegerNetwork, Neuron, with_steps
 from trispike.runtime import ReferenceEngine
 from trispike.runtime.activity import spike_counts
 from trispike.runtime.energy import (
@@ -63,24 +52,9 @@ def ctsn(**changes: Any) -> FixedPointNeuron:
 
 def small(neuron: FixedPointNeuron | None = None) -> IntegerNetwork:
     """Three inputs, four neurons, two classes; all weights are there."""
-    weight = np.ones((4, 3), np.int8)
-    return IntegerNetwork(
-        input=Input(shape=(3,), scale=1.0),
-        populations={"a": Population(shape=(4,), neuron=neuron or ctsn())},
-        connections=(Connection(sources=("input",), target="a", operator=Dense(weight=weight)),),
-        readout=Readout(
-            connections=(
-                Connection(
-                    sources=("a",),
-                    target="readout",
-                    operator=Dense(weight=np.ones((2, 4), np.int8)),
-                ),
-            ),
-            bias=np.zeros(2, np.int64),
-            weights=np.ones(3, np.int64),
-        ),
-        steps=3,
-    )
+    weights = {"a": np.ones((4, 3), np.int8), "readout": np.ones((2, 4), np.int8)}
+    neurons = {"a": neuron or ctsn()}
+    return dense_chain(Input(shape=(3,), scale=1.0), weights, neurons, np.ones(3, np.int64))
 
 
 def test_what_can_be_named():
@@ -212,23 +186,9 @@ def replaced(neuron: FixedPointNeuron, b: int) -> FixedPointNeuron:
 
 
 def test_a_float_network_has_wider_words_and_dearer_arithmetic():
-    network = FloatNetwork(
-        input=Input(shape=(3,)),
-        populations={"a": Population(shape=(4,), neuron=Neuron(b_pos=0.5, b_neg=0.5, th_pos=1.0))},
-        connections=(
-            Connection(sources=("input",), target="a", operator=Dense(weight=np.ones((4, 3)))),
-        ),
-        readout=Readout(
-            connections=(
-                Connection(
-                    sources=("a",), target="readout", operator=Dense(weight=np.ones((2, 4)))
-                ),
-            ),
-            bias=np.zeros(2),
-            weights=np.ones(3),
-        ),
-        steps=3,
-    )
+    weights = {"a": np.ones((4, 3)), "readout": np.ones((2, 4))}
+    neurons = {"a": Neuron(b_pos=0.5, b_neg=0.5, th_pos=1.0)}
+    network = dense_chain(Input(shape=(3,)), weights, neurons, np.ones(3))
     ledger = ReferenceEngine(network).run(np.array([[0.25, 0.25, 0.0]])).ledger
     found = estimate_memory(network, ledger, model(), input_events=6.0)
     terms = {term.event: term for term in found.terms}
@@ -250,23 +210,10 @@ def test_idle_updates_are_apart():
 
 
 def test_large_layers_go_to_dram():
-    weight = np.ones((1100, 1000), np.int8)
-    network = IntegerNetwork(
-        input=Input(shape=(1000,), scale=1.0),
-        populations={"a": Population(shape=(1100,), neuron=ctsn(th_pos=2000))},
-        connections=(Connection(sources=("input",), target="a", operator=Dense(weight=weight)),),
-        readout=replace(
-            small().readout,
-            connections=(
-                Connection(
-                    sources=("a",),
-                    target="readout",
-                    operator=Dense(weight=np.ones((2, 1100), np.int8)),
-                ),
-            ),
-        ),
-        steps=3,
-    )
+    given = {"a": np.ones((1100, 1000), np.int8), "readout": np.ones((2, 1100), np.int8)}
+    neurons = {"a": ctsn(th_pos=2000)}
+    source = Input(shape=(1000,), scale=1.0)
+    network = dense_chain(source, given, neurons, np.ones(3, np.int64))
     x = np.zeros((1, 1000))
     x[0, 0] = 1.0
     ledger = ReferenceEngine(network).run(x).ledger
