@@ -28,7 +28,7 @@ from trispike.network import FloatNetwork, IntegerNetwork, digest
 from trispike.network.files import whole_file
 from trispike.nn import SpikeModel, load_checkpoint
 from trispike.quantize import Granularity
-from trispike.quantize.finetune import Augment, Settings, finetune
+from trispike.quantize.finetune import Augment, Settings, finetune, mirrored
 from trispike.runtime.data import Samples, load_data, load_digits_split
 
 ROOT = Path(__file__).parent.parent
@@ -67,12 +67,6 @@ class Trained:
     def model(self) -> SpikeModel:
         """The module with its weights."""
         return load_checkpoint(self.checkpoint, self.arch, steps=self.steps)
-
-
-def mirrored(codes: torch.Tensor, random: torch.Generator) -> torch.Tensor:
-    """Images of which every other one, at random, is turned left to right."""
-    flip = torch.rand(len(codes), generator=random) < 0.5
-    return torch.where(flip[:, None, None, None], codes.flip(-1), codes)
 
 
 def _fetched(name: str) -> Callable[[], tuple[Samples, Samples]]:

@@ -5,7 +5,6 @@ import pytest
 
 import trispike
 from trispike.network import storage
-from trispike.quantize.finetune import IntegerModule
 
 OPTIONS = ("--weight-bits", 3, "--epochs", 1, "--batch-size", 4, "--validation", 0.3)
 
@@ -86,22 +85,6 @@ def test_wrong_settings_are_refused(refused, files, options, message):
         kind="InvalidSettingError", code=2, output=True,
     )  # fmt: skip
     assert message in told
-
-
-def test_mirror_images_are_those_of_half_of_the_samples(files):
-    import torch
-
-    from trispike.cli.finetune import _mirrored
-
-    network = trispike.load(files.float_network)
-    codes = IntegerModule(trispike.load(files.integer_network)).encode(
-        np.random.default_rng(0).random((400, *network.input.shape))
-    )
-    changed = _mirrored(network)(codes, torch.Generator().manual_seed(0))
-    same = (changed == codes).flatten(1).all(1)
-    turned = (changed == codes.flip(-1)).flatten(1).all(1)
-    assert (same ^ turned).all()
-    assert 150 < int(same.sum()) < 250
 
 
 def test_settings_of_the_api_are_checked_by_name(files):

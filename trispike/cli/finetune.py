@@ -114,7 +114,8 @@ def finetune(
             expected="y, one class per sample",
             fix="Add the labels to the file.",
         )
-    augment = _mirrored(source) if mirror else None
+    if mirror:
+        _check_images(source)
     quantization = quantize(
         source,
         given.x[:calibration_samples],
@@ -123,9 +124,7 @@ def finetune(
         state_bits=state_bits,
     )
     if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
+        tuning.use_threads(threads)
     assert isinstance(source, FloatNetwork)  # quantize has refused any other
     learnt = len(given.x) - round(len(given.x) * validation)
     with progress_bar("fine-tuning", epochs * learnt) as progress:
@@ -136,7 +135,7 @@ def finetune(
             given.y,
             validation=validation,
             settings=settings,
-            augment=augment,
+            augment=tuning.mirrored if mirror else None,
             checkpoint=checkpoint,
             start=start,
             progress=progress,
@@ -151,8 +150,7 @@ def finetune(
         out.print(f"wrote {output}", soft_wrap=True)
 
 
-def _mirrored(network: Network) -> Any:
-    """Turns every second image around, chosen at random."""
+def _check_images(network: Network) -> None:
     if len(network.input.shape) != 3:
         raise InvalidDataError(
             "--mirror",
@@ -160,15 +158,6 @@ def _mirrored(network: Network) -> Any:
             expected="images (C, H, W)",
             fix="Leave the option out.",
         )
-
-    def augment(codes: Any, generator: Any) -> Any:
-        import torch
-
-        turned = torch.rand(len(codes), generator=generator) < 0.5
-        turned = turned.reshape(-1, *(1,) * (codes.dim() - 1))
-        return torch.where(turned, codes.flip(-1), codes)
-
-    return augment
 
 
 def _show(epoch: Any) -> None:

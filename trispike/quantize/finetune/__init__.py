@@ -12,6 +12,7 @@ if importlib.util.find_spec("torch") is None:
         fix="Run: pip install 'trispike[torch]'",
     )
 
+from trispike.quantize.finetune.augment import mirrored, use_threads
 from trispike.quantize.finetune.module import IntegerModule, Trace
 from trispike.quantize.finetune.record import EpochRecord, FinetuneRecord
 from trispike.quantize.finetune.settings import Settings
@@ -26,4 +27,6 @@ __all__ = [
     "Settings",
     "Trace",
     "finetune",
+    "mirrored",
+    "use_threads",
 ]
