@@ -6,6 +6,8 @@ PYTHON ?= python3.11 python3 python3.12 python3.10
 VENV ?= .venv
 # More arguments for pytest: make test PYTEST_ARGS="-x tests/network"
 PYTEST_ARGS ?=
+# How many processes share the tests; 0: this one runs them all.
+TEST_PROCESSES ?= 2
 # More arguments for the benchmarks: make bench BENCH_ARGS="--only demo --threads 1"
 BENCH_ARGS ?=
 
@@ -27,7 +29,8 @@ demo: $(STAMP)  ## take a trained network from its checkpoint to Lava and to jou
 	@$(BIN)/trispike demo
 
 test: $(STAMP)  ## run the tests, without the slow ones
-	@$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	@OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -m "not slow" \
+	    -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
 test-all: $(STAMP)  ## run all tests
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)

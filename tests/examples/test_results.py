@@ -47,6 +47,7 @@ def test_figures_are_measured_once_and_written_between_the_markers(run, monkeypa
     assert (again, same) == (page, figures)
 
 
+@pytest.mark.slow
 def test_a_row_says_what_simulate_says(run):
     _, figures = run("--bits", "2")
     study = results.Study("digits", results.Store(results.ROOT / "nowhere.json"), results.ROOT)

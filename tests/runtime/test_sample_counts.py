@@ -117,7 +117,7 @@ def test_engines_equal_an_enumeration(case, engine):
 
 
 @given(data=st.data())
-@settings(max_examples=20)
+@settings(max_examples=10)
 def test_any_network(data):
     """Reference and fast against the enumeration, on whatever hypothesis thinks of."""
     network = data.draw(integer_networks())

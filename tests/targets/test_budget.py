@@ -53,6 +53,7 @@ def small_cores(tmp_path: Path, bits: int) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_network_that_fits_cores_is_found_by_placing_it(tmp_path):
     """The checker places the network again."""
     integer = CASES["deep"]()
