@@ -53,7 +53,7 @@ def test_serving_measures_each_run():
     blocks = []
 
     def run():
-        blocks.append(np.ones(8 << 20))  # 64 MiB
+        blocks.append(np.ones(32 << 20))  # 256 MiB
         blocks.pop()
         return np.array([[1, 2]])
 
@@ -62,7 +62,8 @@ def test_serving_measures_each_run():
     ready, *answers = map(json.loads, out.getvalue().splitlines())
     assert ready == {"setting": "x"}
     assert [answer["logits"] for answer in answers] == [[[1, 2]]] * 2
-    assert all(answer["memory"]["used"] >= 60 << 20 for answer in answers)
+    # The kernel may take idle pages of this process away meanwhile.
+    assert all(128 << 20 <= answer["memory"]["used"] < 512 << 20 for answer in answers)
 
 
 def test_the_fastest_setting_is_chosen_per_work():
