@@ -6,6 +6,7 @@
 
 Every figure is kept in `out/results.json` as soon as it is there, and not measured again; the
 tables go to `docs/results.md`, between its markers. Fine-tuning goes on where it was interrupted.
+Delete the file after a change of the quantizer: figures are known by their network only.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ import numpy.typing as npt
 import torch
 
 import trispike
+from examples.training import load_split
 from trispike.network import FloatNetwork, IntegerNetwork, digest
 from trispike.network.files import whole_file
 from trispike.nn import SpikeModel, load_checkpoint
 from trispike.quantize import Granularity
 from trispike.quantize.finetune import Augment, Settings, finetune, mirrored
-from trispike.runtime.data import Samples, load_data, load_digits_split
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "results.md"
@@ -49,13 +50,11 @@ COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A trained network and its data."""
+    """A trained network; its key names the data."""
 
     title: str
     checkpoint: Path
     arch: str
-    load: Callable[[], tuple[Samples, Samples]]
-    """Training and test data."""
     epochs: int
     """Of fine-tuning."""
     augment: Augment | None = None
@@ -69,34 +68,17 @@ class Trained:
         return load_checkpoint(self.checkpoint, self.arch, steps=self.steps)
 
 
-def _fetched(name: str) -> Callable[[], tuple[Samples, Samples]]:
-    def load() -> tuple[Samples, Samples]:
-        train, test = (load_data(f"{name}:{part}") for part in ("train", "test"))
-        assert train.y is not None
-        assert test.y is not None
-        return Samples(train.x, train.y), Samples(test.x, test.y)
-
-    return load
-
-
-def _digits() -> tuple[Samples, Samples]:
-    split = load_digits_split()
-    return split.train, split.test
-
-
 NETWORKS: Mapping[str, Trained] = {
     "digits": Trained(
         title="Digits (8x8), CTSN ResNet-8",
         checkpoint=ROOT / "trispike" / "demo" / "ctsn_digits.pth",
         arch="ctsn-resnet8",
-        load=_digits,
         epochs=30,
     ),
     "fashion-mnist": Trained(
         title="Fashion-MNIST (28x28), CTSN VGG-6",
         checkpoint=ROOT / "examples" / "networks" / "ctsn_fashion_mnist.pth",
         arch="ctsn-vgg6",
-        load=_fetched("fashion-mnist"),
         epochs=2,
         augment=mirrored,
         held_out=0.05,
@@ -105,7 +87,6 @@ NETWORKS: Mapping[str, Trained] = {
         title="CIFAR-10 (32x32), CTSN VGG-6",
         checkpoint=ROOT / "examples" / "networks" / "ctsn_cifar10.pth",
         arch="ctsn-vgg6",
-        load=_fetched("cifar10"),
         epochs=4,
         augment=mirrored,
         held_out=0.05,
@@ -149,7 +130,7 @@ class Study:
         self.trained = NETWORKS[name]
         self.store = store
         self.folder = folder
-        self.train, self.test = self.trained.load()
+        self.train, self.test = load_split(name)
         self.network: FloatNetwork = trispike.convert(
             self.trained.model(), self.test.x[:16]
         ).network
@@ -293,12 +274,18 @@ def _row(
     )
 
 
-def write_page(tables: list[str], path: Path = PAGE) -> None:
-    """Put tables between the markers of the page."""
+def versions_and_machine() -> str:
+    """What the figures were measured with."""
+    versions = f"torch {torch.__version__} and numpy {np.__version__}"
+    return f"{versions} on {os.cpu_count()} processors ({platform.machine()})"
+
+
+def write_page(tables: list[str], path: Path = PAGE, begin: str = BEGIN, end: str = END) -> None:
+    """Put tables between two markers of the page."""
     page = path.read_text(encoding="utf-8")
-    before, after = page.split(BEGIN)[0], page.split(END)[1]
+    before, after = page.split(begin)[0], page.split(end)[1]
     with whole_file(path) as part:
-        part.write_text("\n".join([before + BEGIN, "", *tables, END]) + after, encoding="utf-8")
+        part.write_text("\n".join([before + begin, "", *tables, end]) + after, encoding="utf-8")
 
 
 def main() -> None:
@@ -315,11 +302,10 @@ def main() -> None:
     words = " ".join(
         ["python -m examples.results"]
         + ([f"--only {' '.join(options.only)}"] if options.only else [])
+        + ([f"--bits {' '.join(map(str, options.bits))}"] if options.bits != BITS else [])
         + ([f"--finetune {' '.join(map(str, options.finetune))}"] if options.finetune else [])
     )
-    versions = f"torch {torch.__version__} and numpy {np.__version__}"
-    machine = f"{os.cpu_count()} processors ({platform.machine()})"
-    tables = [f"`{words}`, with {versions} on {machine}.", ""]
+    tables = [f"`{words}`, with {versions_and_machine()}.", ""]
     for name in names:
         study = Study(name, store, options.output / "results")
         tables += section(study, tuple(options.bits), tuple(options.finetune))

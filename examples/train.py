@@ -19,9 +19,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, distributed
 
-from examples.training import Loss, Recipe, is_first, mirrored, report, shifted, train
+from examples.training import Loss, Recipe, is_first, load_split, mirrored, report, shifted, train
 from trispike.nn import ARCHITECTURES, DEFAULT_SURROGATE, SURROGATES, build_model, save_checkpoint
-from trispike.runtime.data import Samples, load_data, load_digits_split
 
 DATA = ("digits", "mnist", "fashion-mnist", "cifar10")
 LOSSES: tuple[Loss, ...] = ("tmpr", "cross-entropy", "tet")
@@ -37,13 +36,14 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     recipe = Recipe(
         epochs=options.epochs,
+        warmup_epochs=options.warmup_epochs,
         batch=options.batch,
         learning_rate=options.learning_rate,
         loss=options.loss,
         tmpr=options.tmpr,
         seed=options.seed,
     )
-    data = _load(options.data)
+    data = load_split(options.data)
     torch.manual_seed(options.seed)
     model = build_model(
         options.arch,
@@ -83,6 +83,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--tmpr", type=float, default=Recipe.tmpr, help="lambda of TMPR")
     parser.add_argument("--surrogate", choices=sorted(SURROGATES), default=DEFAULT_SURROGATE)
     parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument(
+        "--warmup-epochs",
+        type=int,
+        default=Recipe.warmup_epochs,
+        help=f"the first so many epochs run {Recipe.warmup_steps} time steps only",
+    )
     parser.add_argument("--batch", type=int, default=Recipe.batch)
     parser.add_argument("--learning-rate", type=float, default=Recipe.learning_rate)
     parser.add_argument("--seed", type=int, default=Recipe.seed)
@@ -93,16 +99,9 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     if min(options.epochs, options.batch, options.steps, options.threads) < 1:
         parser.error("--epochs, --batch, --steps and --threads have to be at least 1")
+    if not 0 <= options.warmup_epochs <= options.epochs:
+        parser.error(f"--warmup-epochs is from 0 to --epochs, {options.epochs}")
     return options
-
-
-def _load(name: str) -> tuple[Samples, Samples]:
-    """Images to learn from, and held-out ones."""
-    if name == "digits":
-        split = load_digits_split()
-        return Samples(split.train.x, split.train.y), Samples(split.test.x, split.test.y)
-    train_data, test_data = (load_data(f"{name}:{part}") for part in ("train", "test"))
-    return train_data, test_data
 
 
 @contextlib.contextmanager

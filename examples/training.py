@@ -32,7 +32,7 @@ from trispike.nn import (
     record_potentials,
     temporal_efficient_loss,
 )
-from trispike.runtime.data import Samples
+from trispike.runtime.data import Samples, load_data, load_digits_split
 
 Augment: TypeAlias = Callable[[Tensor], Tensor]
 """Makes other images of the same things, (N, C, H, W) to the same."""
@@ -69,6 +69,16 @@ class Recipe:
     """Standard deviation of the readout's initial weights."""
     seed: int = 0
     """Of everything random."""
+
+
+def load_split(name: str) -> tuple[Samples, Samples]:
+    """Samples to learn from, and held-out ones: ``digits``, or a data set that is fetched."""
+    if name == "digits":
+        split = load_digits_split()
+        return split.train, split.test
+    parts = [load_data(f"{name}:{part}") for part in ("train", "test")]
+    learnt, held_out = (Samples(part.x, part.y) for part in parts if part.y is not None)
+    return learnt, held_out
 
 
 def train(

@@ -1,0 +1,1 @@
+"""Networks of other training methods, one module each: how they are trained and deployed."""
