@@ -23,7 +23,14 @@ from trispike.api import (
     simulate,
 )
 from trispike.errors import TrispikeError
-from trispike.network import FloatNetwork, IntegerNetwork, load, save
+from trispike.network import (
+    FloatNetwork,
+    IntegerNetwork,
+    Plasticity,
+    load,
+    make_plastic,
+    save,
+)
 from trispike.quantize import Quantization, quantize
 from trispike.runtime import Engine, Ledger, ReferenceEngine, Result
 from trispike.runtime.diagnose import Diagnosis, diagnose
@@ -42,6 +49,7 @@ __all__ = [
     "FloatNetwork",
     "IntegerNetwork",
     "Ledger",
+    "Plasticity",
     "Quantization",
     "ReferenceEngine",
     "Result",
@@ -58,6 +66,7 @@ __all__ = [
     "load",
     "load_checkpoint",
     "load_ledger",
+    "make_plastic",
     "quantize",
     "report",
     "save",

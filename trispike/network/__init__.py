@@ -1,6 +1,7 @@
 """What is deployed: neurons, connections, networks, and their file. NumPy only."""
 
 from trispike.network.connection import Connection, Conv2d, Dense, Identity, SumPool
+from trispike.network.learning import make_plastic
 from trispike.network.network import (
     FloatNetwork,
     Input,
@@ -10,6 +11,7 @@ from trispike.network.network import (
     Readout,
 )
 from trispike.network.neuron import FixedPointNeuron, Neuron, State, Step
+from trispike.network.plasticity import Plasticity
 from trispike.network.steps import with_steps
 from trispike.network.storage import digest, equal, load, save
 from trispike.network.summary import describe, summary
@@ -26,6 +28,7 @@ __all__ = [
     "IntegerNetwork",
     "Network",
     "Neuron",
+    "Plasticity",
     "Population",
     "Readout",
     "State",
@@ -38,6 +41,7 @@ __all__ = [
     "expanded",
     "fan_out",
     "load",
+    "make_plastic",
     "save",
     "summary",
     "synapse_count",

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from trispike.errors import InvalidNetworkError
 from trispike.network.arrays import check_type, fits_shape, frozen_array, whole_number
+from trispike.network.plasticity import Plasticity
 
 Array: TypeAlias = npt.NDArray[Any]
 Shape: TypeAlias = tuple[int, ...]
@@ -352,6 +353,9 @@ class Connection:
     """Integer networks: left shift of the operator's output, 0..16."""
     bits: int = 8
     """Integer networks: width of a weight in bits, sign included, 2..8."""
+    plasticity: Plasticity | None = None
+    """Integer networks: the rule by which the weights change at run time (experimental); None:
+    they do not. Only of a matrix into a population."""
 
     def __post_init__(self) -> None:
         sources: Any = self.sources
@@ -365,6 +369,7 @@ class Connection:
         name = f"connection {'+'.join(self.sources)}->{self.target}"
         check_type(f"{name}, field 'operator'", self.operator, Conv2d, Dense, Identity)
         check_type(f"{name}, field 'pool'", self.pool, SumPool, NoneType)
+        check_type(f"{name}, field 'plasticity'", self.plasticity, Plasticity, NoneType)
         if not self.sources or len(set(self.sources)) != len(self.sources):
             raise InvalidNetworkError(
                 name,
@@ -393,6 +398,20 @@ class Connection:
                 expected="0",
                 fix="Exponents exist in integer networks only.",
             )
+        if self.plasticity is not None:
+            self._check_plasticity(name, self.plasticity)
+
+    def _check_plasticity(self, name: str, rule: Plasticity) -> None:
+        if not isinstance(self.operator, Dense) or not self.is_integer:
+            kind = f"{'integer' if self.is_integer else 'float'} {type(self.operator).__name__}"
+            raise InvalidNetworkError(
+                f"plasticity of {name}",
+                got=f"an operator of kind {kind}",
+                expected="an integer Dense: what a synapse of its own learns from its own two ends",
+                fix="Quantize first. The weights of a convolution are shared, and their update "
+                "would be a sum over all positions, which no synapse sees: take the rule off.",
+            )
+        rule.check(f"plasticity of {name}", self.operator.weight, self.bits)
 
     @property
     def is_integer(self) -> bool:

@@ -1,0 +1,195 @@
+"""Plastic networks: how their weights are carried along, and who may not run them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from trispike.errors import InvalidDataError, InvalidSettingError, UnsupportedError
+from trispike.network.connection import Connection, Dense
+from trispike.network.network import IntegerNetwork, Network
+from trispike.network.plasticity import Plasticity, PlasticState
+
+Array: TypeAlias = npt.NDArray[Any]
+
+EVERY = "*"
+"""Stands for every connection that can be plastic."""
+
+
+def plastic(network: Network) -> dict[str, Connection]:
+    """The plastic connections by label, in the order of the network."""
+    return {label: c for label, c in network.labelled() if c.plasticity is not None}
+
+
+def make_plastic(network: IntegerNetwork, rules: Mapping[str, Plasticity | None]) -> IntegerNetwork:
+    """The same network with a rule on some of its connections. Experimental.
+
+    Args:
+        network: An integer network.
+        rules: By label of a connection; ``"*"`` stands for every dense connection between spiking
+            populations, the input included, that has no entry of its own. None: not plastic.
+
+    Raises:
+        InvalidSettingError: A label that the network does not have, or nothing to be made plastic.
+        InvalidNetworkError: A rule does not fit its connection, or the connection cannot be
+            plastic.
+        UnsupportedError: A float network.
+    """
+    if not isinstance(network, IntegerNetwork):
+        raise UnsupportedError(
+            "plasticity",
+            got=f"a {network.kind} network",
+            expected="an integer network, because rules are integer",
+            fix="Quantize it first (trispike.quantize).",
+        )
+    able = [n for n, c in network.labelled() if can_be_plastic(network, c)]
+    unknown = [label for label in rules if label != EVERY and label not in network.labels]
+    if unknown or (EVERY in rules and not able):
+        raise InvalidSettingError(
+            "plasticity rules",
+            got=", ".join(map(repr, unknown)) or "no dense connection into a population",
+            expected="labels of connections; these can be plastic: " + (", ".join(able) or "none"),
+            fix="Use a label that trispike inspect prints, or '*'.",
+        )
+
+    def ruled(label: str, connection: Connection) -> Connection:
+        if label in rules:
+            return replace(connection, plasticity=rules[label])
+        if EVERY in rules and label in able:
+            return replace(connection, plasticity=rules[EVERY])
+        return connection
+
+    parts = [ruled(label, connection) for label, connection in network.labelled()]
+    count = len(network.connections)
+    return replace(
+        network,
+        connections=tuple(parts[:count]),
+        readout=replace(network.readout, connections=tuple(parts[count:])),
+    )
+
+
+def can_be_plastic(network: Network, connection: Connection) -> bool:
+    """Whether a connection may carry a rule: a matrix, into a population, which has spikes."""
+    return isinstance(connection.operator, Dense) and connection.target != network.readout.name
+
+
+def refuse_plastic(network: Network, what: str, expected: str = "fixed weights") -> None:
+    """Raise for whoever takes weights for constants.
+
+    Args:
+        network: Any network.
+        what: Who cannot take it: ``"fast engine"``.
+        expected: What it can take.
+
+    Raises:
+        UnsupportedError: The network is plastic.
+    """
+    if labels := plastic(network):
+        raise UnsupportedError(
+            what,
+            got="plastic connections: " + ", ".join(labels),
+            expected=expected,
+            fix="Use the reference or the lava engine, which have run-time plasticity, or take "
+            "the rules off (trispike.make_plastic(network, {label: None})).",
+        )
+
+
+def updates_per_sample(network: Network) -> dict[str, int]:
+    """By plastic connection: how often a sample evaluates the rule of one of its synapses."""
+    found = {}
+    for label, connection in plastic(network).items():
+        assert connection.plasticity is not None
+        moments = network.steps if connection.plasticity.update == "step" else 1
+        found[label] = moments * int(np.count_nonzero(connection.operator.weight))
+    return found
+
+
+class Learner:
+    """The weights of the plastic connections into some populations while samples pass.
+
+    Args:
+        network: Any network; without plastic connections there is nothing to do.
+        targets: Populations whose connections are meant; None: all.
+    """
+
+    def __init__(self, network: Network, targets: set[str] | None = None) -> None:
+        self._network = network
+        self._trained = {
+            label: connection
+            for label, connection in plastic(network).items()
+            if targets is None or connection.target in targets
+        }
+        self._states: dict[str, PlasticState] = {}
+        self._now = dict(self._trained)
+        for label, connection in self._trained.items():
+            rule, weight = _parts(connection)
+            self._states[label] = rule.start(weight)
+
+    def begin(self, samples: int = 1) -> None:
+        """Begin the next sample.
+
+        Raises:
+            InvalidDataError: Several at once: weights are of one sample, and may go on to the next.
+        """
+        if self._trained and samples != 1:
+            raise InvalidDataError(
+                "plastic network",
+                got=f"{samples} samples at once",
+                expected="one at a time, because each has weights of its own",
+                fix="Run it with the reference engine, which does so.",
+            )
+        for label, connection in self._trained.items():
+            rule, weight = _parts(connection)
+            self._set(label, rule.begin_sample(self._states[label], weight))
+
+    def present(self, label: str, connection: Connection) -> Connection:
+        """The connection with the weights that it has now."""
+        return self._now.get(label, connection)
+
+    def learn(self, target: str, t: int, received: Mapping[str, Array], fired: Array) -> None:
+        """End a time step of a population.
+
+        Args:
+            target: Its name.
+            t: Index of the step.
+            received: By label: summed spikes of the sources, (1, *source shape).
+            fired: What it fired, (1, *shape).
+        """
+        for label, connection in self._trained.items():
+            if connection.target == target:
+                rule, weight = _parts(connection)
+                x = received[label]
+                pooled = connection.pool.apply(x) if connection.pool else x
+                state = rule.step(
+                    self._states[label],
+                    weight,
+                    connection.bits,
+                    pooled.reshape(-1),
+                    fired.reshape(-1),
+                    last=t == self._network.steps - 1,
+                )
+                self._set(label, state)
+
+    @property
+    def fine(self) -> dict[str, Array]:
+        """By label: weights in units of 2**-fine_bits, (outputs, inputs)."""
+        return {label: state.fine for label, state in self._states.items()}
+
+    def _set(self, label: str, state: PlasticState) -> None:
+        unchanged = state.fine is self._states[label].fine
+        self._states[label] = state
+        if not unchanged:
+            rule, _ = _parts(self._trained[label])
+            operator = Dense(weight=rule.weights(state))
+            # Without the rule, because what is learned need not be what the rule starts from.
+            present = replace(self._trained[label], operator=operator, plasticity=None)
+            self._now[label] = present
+
+
+def _parts(connection: Connection) -> tuple[Plasticity, Array]:
+    assert connection.plasticity is not None
+    return connection.plasticity, connection.operator.weight
