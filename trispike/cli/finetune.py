@@ -22,10 +22,11 @@ from trispike.cli.console import (
     table,
 )
 from trispike.cli.data import DATA_SOURCES, load_for
-from trispike.cli.quantize import CALIBRATION_SAMPLES
+from trispike.cli.quantize import CALIBRATION_SAMPLES, GranularityOption, StateBitsOption
 from trispike.errors import InvalidDataError
 from trispike.network import FloatNetwork, Network, digest, load, save
-from trispike.quantize import Granularity, quantize
+from trispike.network.fixed_point import DEFAULT_STATE_BITS
+from trispike.quantize import quantize
 from trispike.runtime.data import Data
 
 
@@ -42,10 +43,8 @@ def finetune(
     ],
     output: OutputOption,
     weight_bits: Annotated[int, typer.Option(min=2, max=8, help="Width of a weight.")] = 4,
-    granularity: Annotated[
-        Granularity, typer.Option(help="One weight scale per output channel, or per layer.")
-    ] = "channel",
-    state_bits: Annotated[int, typer.Option(min=8, max=32, help="Width of a state.")] = 24,
+    granularity: GranularityOption = "channel",
+    state_bits: StateBitsOption = DEFAULT_STATE_BITS,
     samples: Annotated[
         int | None, typer.Option(min=2, help="Learn from the first so many samples only.")
     ] = None,

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import typer
 
@@ -27,6 +27,7 @@ from trispike.cli.data import DATA_SOURCES, load_for
 from trispike.errors import InvalidSettingError
 from trispike.network import Network, digest, load, save
 from trispike.network.files import whole_file
+from trispike.network.fixed_point import DEFAULT_STATE_BITS
 from trispike.quantize import (
     Budget,
     Choice,
@@ -47,6 +48,11 @@ from trispike.targets.budget import FORMS, parse_budget
 
 CALIBRATION_SAMPLES = 256
 
+GranularityOption: TypeAlias = Annotated[
+    Granularity, typer.Option(help="One weight scale per output channel, or per layer.")
+]
+StateBitsOption: TypeAlias = Annotated[int, typer.Option(min=8, max=32, help="Width of a state.")]
+
 
 @command
 def quantize(
@@ -63,9 +69,7 @@ def quantize(
         int | None,
         typer.Option(min=2, max=8, help="Width of a weight; default: 8, or as --fit allows."),
     ] = None,
-    granularity: Annotated[
-        Granularity, typer.Option(help="One weight scale per output channel, or per layer.")
-    ] = "channel",
+    granularity: GranularityOption = "channel",
     method: Annotated[
         Method | None,
         typer.Option(
@@ -73,7 +77,7 @@ def quantize(
             "gptq: weights rounded together. Default: nearest for 8 bits, gptq for fewer."
         ),
     ] = None,
-    state_bits: Annotated[int, typer.Option(min=8, max=32, help="Width of a state.")] = 24,
+    state_bits: StateBitsOption = DEFAULT_STATE_BITS,
     state_shift: Annotated[
         int | None,
         typer.Option(

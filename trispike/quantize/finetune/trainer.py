@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from trispike.errors import InvalidDataError, InvalidSettingError, QuantizationError
 from trispike.network import FloatNetwork, IntegerNetwork
+from trispike.nn.losses import cross_entropy, temporal_efficient_loss
 from trispike.quantize.finetune import checkpoint as checkpoints
 from trispike.quantize.finetune.checkpoint import Progress
 from trispike.quantize.finetune.module import IntegerModule
@@ -398,8 +399,8 @@ def _schedule(done: int, total: int) -> float:
 def _loss(steps: Tensor, labels: Tensor, kind: Loss) -> Tensor:
     """Of logits (T, N, K)."""
     if kind == "tet":
-        return functional.cross_entropy(steps.flatten(0, 1), labels.repeat(len(steps)))
-    return functional.cross_entropy(steps.mean(0), labels)
+        return temporal_efficient_loss(steps, labels, weight=0)
+    return cross_entropy(steps, labels)
 
 
 def validate(module: IntegerModule, samples: Samples) -> tuple[float, float]:
