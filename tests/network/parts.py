@@ -27,6 +27,9 @@ from trispike.network import (
     SumPool,
 )
 
+SCHEDULE = {"fire_from": 1, "fire_until": 1}
+"""A window that two time steps have room for."""
+
 Change: TypeAlias = Callable[[Network], Network]
 
 
@@ -199,11 +202,16 @@ CHANGES: dict[str, Change] = {
     ),
     **{
         f"Neuron.{field}": partial(with_neuron, **{field: value})
-        for field, value in FLOAT_CHANGES.items()
+        for field, value in {**FLOAT_CHANGES, **SCHEDULE, "gains": (0.5, 2.0)}.items()
     },
     **{
         f"FixedPointNeuron.{field}": partial(with_neuron, **{field: value})
-        for field, value in {**FIXED_CHANGES, "state_bits": 20}.items()
+        for field, value in {
+            **FIXED_CHANGES,
+            **SCHEDULE,
+            "gains": (2048, 8192),
+            "state_bits": 20,
+        }.items()
     },
 }
 """By "Class.field"."""

@@ -343,7 +343,7 @@ def test_an_integer_network_takes_integer_parts_only():
         (lambda: Input(shape=(3, 0, 4)), r"input: got shape \(3, 0, 4\); expected \(C, H, W\) or"),
         (
             lambda: Input(shape=(2,), encoding="rate"),
-            "input field 'encoding': got 'rate'; expected one of direct, frames, spikes. Choose",
+            r"input field 'encoding': got 'rate'; expected one of direct, frames, spikes, once\.",
         ),
         (
             lambda: Input(shape=(2,), mean=np.nan),
@@ -488,16 +488,28 @@ def test_graded_input_is_the_nearest_payload_of_either_sign(scale, values):
     np.testing.assert_array_equal(source.encode(-np.array([values]), steps=1), -payloads)
 
 
-@pytest.mark.parametrize("encoding", ["direct", "frames", "spikes"])
+@pytest.mark.parametrize("encoding", ["direct", "frames", "spikes", "once"])
 @pytest.mark.parametrize("scale", [None, 0.25])
 def test_shape_and_dtype_of_every_encoding(encoding, scale):
     source = Input(shape=(2, 3, 1), encoding=encoding, scale=scale)
-    shape = (2, 3, 1) if encoding == "direct" else (5, 2, 3, 1)
+    shape = (2, 3, 1) if encoding in ("direct", "once") else (5, 2, 3, 1)
     assert source.data_shape(5) == shape
+    entering = (2, 3, 1) if encoding == "direct" else (5, 2, 3, 1)
+    assert source.encoded_shape(5) == entering
     for samples in (0, 4):
         encoded = source.encode(np.ones((samples, *shape), dtype=np.float32), steps=5)
-        assert encoded.shape == (samples, *shape)
+        assert encoded.shape == (samples, *entering)
         assert encoded.dtype == (np.float64 if scale is None else np.int64)
+
+
+@pytest.mark.parametrize(("scale", "zero", "values"), [(None, 0.0, 1.5), (0.25, 0, 6)])
+def test_a_frame_that_is_presented_once_is_followed_by_nothing(scale, zero, values):
+    """Silence is no current at all, and not what a raw zero becomes."""
+    source = Input(shape=(2,), encoding="once", scale=scale, mean=-2.0, std=2.0)
+    encoded = source.encode(np.array([[1.0, -2.0], [1.0, 1.0]]), steps=3)
+    assert encoded[:, 0].tolist() == [[values, zero], [values, values]]
+    assert not encoded[:, 1:].any()
+    assert source.clipped(np.array([[1.0, 999.0]])) == (0.0 if scale is None else 0.5)
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int64, np.uint8, bool, np.float32])

@@ -36,6 +36,7 @@ def random_float_fields(rng: np.random.Generator) -> dict[str, Any]:
         fields["th_neg"] = np.inf
     if rng.random() < 0.5:
         fields["floor"] = -np.inf
+    fields["gains"] = rng.uniform(-1, 2, STEPS) if rng.random() < 0.5 else ()
     return fields | random_settings(rng)
 
 
@@ -59,6 +60,9 @@ def random_fixed_fields(rng: np.random.Generator) -> dict[str, Any]:
     if rng.random() < 0.5:
         fields["floor"] = None
     fields |= {"state_bits": bits, "state_shift": int(rng.integers(0, 17))}
+    fields["gains"] = (
+        rng.integers(0, 1 << rng.integers(10, 17), STEPS) if rng.random() < 0.5 else ()
+    )
     return fields | random_settings(rng)
 
 
@@ -67,7 +71,15 @@ def random_settings(rng: np.random.Generator) -> dict[str, Any]:
         "reset": str(rng.choice(["zero", "subtract", "none"])),
         "strict": bool(rng.random() < 0.5),
         "fire_once": bool(rng.random() < 0.3),
+        **random_schedule(rng),
     }
+
+
+def random_schedule(rng: np.random.Generator) -> dict[str, Any]:
+    """A window of any length, the whole run among them."""
+    first = int(rng.integers(0, STEPS)) if rng.random() < 0.5 else 0
+    until = int(rng.integers(first + 1, STEPS + 1)) if rng.random() < 0.5 else None
+    return {"fire_from": first, "fire_until": until}
 
 
 def random_inputs(
@@ -83,8 +95,8 @@ def random_inputs(
 def run(neuron: Neuron | FixedPointNeuron, inputs: Any) -> list[Step]:
     state = neuron.initial_state(inputs.shape[1], inputs.shape[2:])
     steps = []
-    for x in inputs:
-        steps.append(neuron.step(state, x))
+    for t, x in enumerate(inputs):
+        steps.append(neuron.step(state, x, t))
         state = steps[-1].state
     return steps
 
@@ -145,7 +157,7 @@ FLOAT_BASE = Neuron(
 FLOAT_CHANGES = {
     "a_pos": 0.9, "a_neg": 0.9, "b_pos": 0.9, "b_neg": 0.9, "k": 0.9, "bias": 0.3, "th_pos": 1.2,
     "th_neg": 1.2, "v_init": -0.3, "floor": -0.2, "reset": "subtract", "strict": True,
-    "fire_once": True,
+    "fire_once": True, "fire_from": 3, "fire_until": 30, "gains": np.linspace(-0.5, 2, 40),
 }  # fmt: skip
 FIXED_BASE = FixedPointNeuron(
     a_pos=2048, a_neg=2048, b_pos=2048, b_neg=2048, k=2048, bias=7, th_pos=64, th_neg=64,
@@ -154,7 +166,8 @@ FIXED_BASE = FixedPointNeuron(
 FIXED_CHANGES = {
     "a_pos": 3700, "a_neg": 3700, "b_pos": 3700, "b_neg": 3700, "k": 3700, "bias": 20, "th_pos": 80,
     "th_neg": 80, "v_init": -20, "floor": -15, "reset": "subtract", "strict": True,
-    "fire_once": True, "state_bits": 9, "state_shift": 3,
+    "fire_once": True, "fire_from": 3, "fire_until": 30, "gains": range(2000, 6000, 100),
+    "state_bits": 9, "state_shift": 3,
 }  # fmt: skip
 CHANGES = [
     *((FLOAT_BASE, name, value) for name, value in FLOAT_CHANGES.items()),
@@ -368,7 +381,7 @@ def test_a_step_leaves_the_state_it_was_given(neuron):
     inputs = random_inputs(np.random.default_rng(6), neuron)
     state = run(neuron, inputs)[-1].state
     before = State(*(array.copy() for array in state))
-    neuron.step(state, inputs[0])
+    neuron.step(state, inputs[0], 0)
     for a, b in zip(state, before, strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -377,7 +390,7 @@ def test_a_step_leaves_the_state_it_was_given(neuron):
 def test_the_state_after_other_spikes_than_its_own(neuron):
     inputs = random_inputs(np.random.default_rng(7), neuron)
     state = neuron.initial_state(2, SHAPE)
-    step = neuron.step(state, inputs[0])
+    step = neuron.step(state, inputs[0], 0)
     own = neuron.state_after(state, step, step.spikes)
     for a, b in zip(own, step.state, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -434,6 +447,14 @@ def test_parameters_have_one_dtype_whatever_they_were_given_as():
         ({"fire_once": None}, r"'fire_once': got None; expected True or False"),
         ({"bias": "much"}, r"array: got dtype <U4; expected numbers that fit float64\. Pass"),
         ({"bias": 1j}, r"array: got dtype complex128; expected numbers"),
+        ({"gains": (1, np.inf)}, r"'gains': got inf \(1 of 2 values\); expected a finite number"),
+        ({"gains": [[1.0]]}, r"'gains': got shape \(1, 1\); expected one number per time step"),
+        ({"gains": "ab"}, r"array: got dtype <U2; expected numbers"),
+        (
+            {"fire_from": -1},
+            r"'fire_from': got -1; expected an integer in 0\.\.2147483648\. Choose",
+        ),
+        ({"fire_from": 2, "fire_until": 2}, r"'fire_until': got 2; expected an integer in 3\.\."),
     ],
 )
 def test_float_neurons_refuse(fields, message):
@@ -464,6 +485,11 @@ def test_float_neurons_refuse(fields, message):
         ({"state_shift": True}, r"'state_shift': got True; expected an integer in 0\.\.16"),
         ({"reset": ""}, r"'reset': got ''; expected one of zero, subtract, none"),
         ({"strict": "yes"}, r"'strict': got 'yes'; expected True or False"),
+        ({"gains": (0, -1)}, r"'gains': got -1 \(1 of 2 values\); expected 0\.\.65536\. Correct"),
+        ({"gains": [65537]}, r"'gains': got 65537 .* expected 0\.\.65536"),
+        ({"gains": [0.5]}, r"array: got the value 0\.5; expected integers"),
+        ({"fire_from": 1.0}, r"'fire_from': got 1\.0; expected an integer"),
+        ({"fire_until": 0}, r"'fire_until': got 0; expected an integer in 1\.\."),
     ],
 )
 def test_fixed_point_neurons_refuse(fields, message):

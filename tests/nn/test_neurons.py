@@ -105,7 +105,7 @@ def assert_deployed(module: SpikingNeuron, x: Tensor) -> None:
     frames = x.movedim(module.time_axis, 0).numpy()
     state = neuron.initial_state(frames.shape[1], frames.shape[2:])
     for t, frame in enumerate(frames):
-        step = neuron.step(state, frame)
+        step = neuron.step(state, frame, t)
         np.testing.assert_array_equal(step.spikes, spikes[t].numpy())
         np.testing.assert_array_equal(step.v, potentials[t].numpy())
         state = step.state

@@ -126,7 +126,7 @@ def largest_state(neuron: FixedPointNeuron, shape: Any, limit: Any, steps: int, 
     for choose in adversaries(per_neuron, steps, seed):
         state = neuron.initial_state(8, shape)
         for t in range(steps):
-            step = neuron.step(state, choose(t, state.v))
+            step = neuron.step(state, choose(t, state.v), t)
             assert step.saturations == 0  # wide enough for the bound to mean something
             state = step.state
             largest = max(largest, *(int(np.abs(z).max()) for z in (state.i, state.c, step.v)))
@@ -184,8 +184,8 @@ def test_bounds_by_hand(fields, inputs, reached, expected):
     neuron = FixedPointNeuron(**{"state_bits": 32, "state_shift": 0, **fields})
     assert state_bound(neuron, (1,), np.array([100]), len(inputs)) == expected
     state, largest = neuron.initial_state(1, (1,)), 0
-    for x in inputs:
-        step = neuron.step(state, np.array([[x]]))
+    for t, x in enumerate(inputs):
+        step = neuron.step(state, np.array([[x]]), t)
         state = step.state
         largest = max(largest, *(abs(int(z.item())) for z in (state.i, state.c, step.v)))
     assert largest == reached

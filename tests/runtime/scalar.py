@@ -76,7 +76,7 @@ def run(network: Network, sample: Array) -> Run:
 
         for name in network.order:
             acc = current(name, network.populations[name].size)
-            traces, saturations = neurons[name].step(acc)
+            traces, saturations = neurons[name].step(acc, t)
             emitted[t][name] = traces["s"]
             for trace, values in traces.items():
                 result.traces[name, trace].append(values)
@@ -115,20 +115,20 @@ class _Neurons:
         ]  # fmt: skip
         self.states = [(0, 0, p["v_init"], False) for p in self.neurons]
 
-    def step(self, acc: list[Number]) -> tuple[dict[str, list[Number]], int]:
+    def step(self, acc: list[Number], t: int) -> tuple[dict[str, list[Number]], int]:
         traces: dict[str, list[Number]] = {trace: [] for trace in "sicv"}
         saturations = 0
         for n, (p, x) in enumerate(zip(self.neurons, acc, strict=True)):
             i, c, v, fired = self.states[n]
-            i, over_i = self._saturated(self._kept(i, p["k"]) + self._shifted(x))
+            i, over_i = self._saturated(self._kept(i, p["k"]) + self._gained(self._shifted(x), t))
             c, over_c = self._saturated(
                 self._kept(c, p["a_pos"] if c >= 0 else p["a_neg"])
                 + self._kept(v, p["b_pos"] if v >= 0 else p["b_neg"])
             )
-            v, over_v = self._saturated(c + i + p["bias"])
+            v, over_v = self._saturated(c + i + self._gained(p["bias"], t))
             v = max(v, p["floor"])
             saturations += over_i + over_c + over_v
-            s = self._spike(v, p, fired)
+            s = self._spike(v, p, fired, t)
             for trace, value in zip("sicv", (s, i, c, v), strict=True):
                 traces[trace].append(value)
             if s and self.plain["reset"] == "zero":
@@ -138,12 +138,17 @@ class _Neurons:
             self.states[n] = (i, c, v, fired or s != 0)
         return traces, saturations
 
-    def _spike(self, v: Number, p: dict[str, Number], fired: bool) -> int:
+    def _spike(self, v: Number, p: dict[str, Number], fired: bool, t: int) -> int:
         if self.plain["fire_once"] and fired:
+            return 0
+        if t not in range(self.plain["fire_from"], self.plain["fire_until"] or 10**9):
             return 0
         if v == p["th_pos"] or v == -p["th_neg"]:
             return 0 if self.plain["strict"] else (1 if v > 0 else -1)
         return int(v > p["th_pos"]) - int(v < -p["th_neg"])
+
+    def _gained(self, x: Number, t: int) -> Number:
+        return self._kept(x, self.plain["gains"][t]) if self.plain["gains"] else x
 
     def _shifted(self, x: Number) -> Number:
         return x * 2 ** self.plain["state_shift"] if self.integer else x

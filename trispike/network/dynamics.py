@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from trispike.network.connection import Connection
+from trispike.network.learning import Learner
 from trispike.network.network import Network
 from trispike.network.neuron import Step
 
@@ -29,10 +31,16 @@ class TimeStep(NamedTuple):
     """By population: spikes, potential and state."""
     logits: Array
     """Contribution of this step to the logits before its time weight, (N, classes)."""
+    fine: Mapping[str, Array] = MappingProxyType({})
+    """By label of a plastic connection: its weights after this step, (outputs, inputs), in units of
+    2**-fine_bits of its rule."""
 
 
 def time_steps(
-    network: Network, inputs: Array, observed: Mapping[str, Array] | None = None
+    network: Network,
+    inputs: Array,
+    observed: Mapping[str, Array] | None = None,
+    learner: Learner | None = None,
 ) -> Iterator[TimeStep]:
     """Run a batch of samples, one time step at a time.
 
@@ -44,11 +52,18 @@ def time_steps(
             are delivered and reset the neurons, in place of the network's own, which are still
             yielded: a population then differs for reasons of its own only, and not because one
             before it did.
+        learner: Weights of plastic connections, which go on from one call to the next if a rule
+            keeps them; None: the trained ones. A plastic network runs one sample at a time.
 
     Yields:
         One :class:`TimeStep` for each t in 0..T-1.
+
+    Raises:
+        InvalidDataError: Several samples at once for a plastic network.
     """
     batch = inputs.shape[0]
+    learner = Learner(network) if learner is None else learner
+    learner.begin(batch)
     states = {
         name: population.neuron.initial_state(batch, population.shape)
         for name, population in network.populations.items()
@@ -62,6 +77,7 @@ def time_steps(
         frame = inputs if network.input.encoding == "direct" else inputs[:, t]
         emitted.appendleft({network.input.name: frame})
         arrived: dict[str, tuple[Array, ...]] = {}
+        received: dict[str, Array] = {}
         currents: dict[str, Array] = {}
         steps: dict[str, Step] = {}
 
@@ -70,14 +86,16 @@ def time_steps(
             for label, connection in labels:
                 if connection.target == target:
                     arrived[label] = _arriving(network, connection, emitted, batch)  # noqa: B023
-                    summed = sum(a.astype(number) for a in arrived[label])  # noqa: B023
-                    total += connection.current(np.asarray(summed)).reshape(total.shape)
+                    summed = np.asarray(sum(a.astype(number) for a in arrived[label]))  # noqa: B023
+                    received[label] = summed  # noqa: B023
+                    present = learner.present(label, connection)
+                    total += present.current(summed).reshape(total.shape)
             return total
 
         for name in network.order:
             population = network.populations[name]
             currents[name] = current(name, population.shape)
-            step = population.neuron.step(states[name], currents[name])
+            step = population.neuron.step(states[name], currents[name], t)
             steps[name] = step
             if observed is None:
                 states[name], emitted[0][name] = step.state, step.spikes
@@ -85,9 +103,10 @@ def time_steps(
                 fired = observed[name][t]
                 states[name] = population.neuron.state_after(states[name], step, fired)
                 emitted[0][name] = fired
+            learner.learn(name, t, received, emitted[0][name])
         readout = network.readout
         logits = readout.step_logits(current(readout.name, (readout.classes,)))
-        yield TimeStep(t, arrived, currents, steps, logits)
+        yield TimeStep(t, arrived, currents, steps, logits, learner.fine)
 
 
 def _arriving(

@@ -24,7 +24,7 @@ from trispike.network.connection import Connection, Shape
 from trispike.network.neuron import FixedPointNeuron, Neuron
 
 Array: TypeAlias = npt.NDArray[Any]
-Encoding: TypeAlias = Literal["direct", "frames", "spikes"]
+Encoding: TypeAlias = Literal["direct", "frames", "spikes", "once"]
 
 PAYLOAD_LIMIT = 127
 """Largest magnitude of a graded spike: signed 8 bit, symmetric."""
@@ -46,7 +46,8 @@ class Input:
     """(C, H, W) or (N,)."""
     encoding: Encoding = "direct"
     """direct: one analog frame, repeated at every step; frames: one analog or count frame per
-    step; spikes: integers per step, used as they are, without mean and std."""
+    step; spikes: integers per step, used as they are, without mean and std; once: one analog
+    frame, presented at the first step only, and nothing afterwards."""
     name: str = "input"
     """Name by which connections refer to it."""
     mean: Array = 0.0  # type: ignore[assignment]
@@ -95,13 +96,17 @@ class Input:
 
     def data_shape(self, steps: int) -> Shape:
         """Shape of one sample of raw data: the input's, with time first unless static."""
+        return self.shape if self.encoding in ("direct", "once") else (steps, *self.shape)
+
+    def encoded_shape(self, steps: int) -> Shape:
+        """Shape of one sample that :meth:`encode` returned; time first unless direct."""
         return self.shape if self.encoding == "direct" else (steps, *self.shape)
 
     def check(self, data: Array, steps: int) -> None:
         """Refuse raw data that :meth:`encode` cannot take.
 
         Args:
-            data: (N, *shape) for direct input, (N, T, *shape) otherwise; any real dtype.
+            data: (N, *shape) for one frame, (N, T, *shape) otherwise; any real dtype.
             steps: T.
 
         Raises:
@@ -116,7 +121,7 @@ class Input:
                 got=f"an array of shape {data.shape} and dtype {data.dtype}",
                 expected="numbers of shape " + str(("samples", *expected)).replace("'", ""),
                 fix=f"Bring the data to the input shape {self.shape} ({self.encoding} encoding"
-                + (f", {steps} steps)." if self.encoding != "direct" else ")."),
+                + (f", {steps} steps)." if len(expected) > len(self.shape) else ")."),
             )
         if data.dtype.kind == "f" and not np.isfinite(data).all():
             raise InvalidDataError(
@@ -139,12 +144,12 @@ class Input:
         """Turn raw data into what the network receives.
 
         Args:
-            data: (N, *shape) for direct input, (N, T, *shape) otherwise; any real dtype.
+            data: (N, *shape) for one frame, (N, T, *shape) otherwise; any real dtype.
             steps: T.
 
         Returns:
-            The same shape: float64, or int64 graded spikes in -127..127 in an integer network
-            (rounded half to even, then clipped).
+            (N, *shape) for direct input, otherwise (N, T, *shape): float64, or int64 graded
+            spikes in -127..127 in an integer network (rounded half to even, then clipped).
 
         Raises:
             InvalidDataError: As :meth:`check`.
@@ -154,9 +159,13 @@ class Input:
         if self.encoding == "spikes":
             return data.astype(np.float64 if self.scale is None else np.int64)
         units = self._units(data)
-        if self.scale is None:
+        if self.scale is not None:
+            units = np.clip(units, -PAYLOAD_LIMIT, PAYLOAD_LIMIT).astype(np.int64)
+        if self.encoding != "once":
             return units
-        return np.clip(units, -PAYLOAD_LIMIT, PAYLOAD_LIMIT).astype(np.int64)
+        frames = np.zeros((len(units), *self.encoded_shape(steps)), units.dtype)
+        frames[:, 0] = units
+        return frames
 
     def clipped(self, data: Array) -> float:
         """Fraction of raw values that :meth:`encode` clips because they are out of range, 0..1."""
@@ -327,6 +336,8 @@ class Network:
                 expected=f"{self.steps}, one per time step",
                 fix="Give one weight per time step.",
             )
+        for population in self.populations.values():
+            population.neuron.check_steps(steps)
         _ = self.order  # raises on a loop without delay
 
     @property
@@ -442,6 +453,16 @@ class Network:
                 expected="at least one",
                 fix="Connect a population to the readout.",
             )
+        if learning := [label for label, c in self.labelled() if self._learns_nothing(c)]:
+            raise InvalidNetworkError(
+                "plasticity of connection " + ", ".join(learning),
+                got="a readout as target",
+                expected="a population, whose spikes the rule learns from",
+                fix="A readout does not fire: take the rule off.",
+            )
+
+    def _learns_nothing(self, connection: Connection) -> bool:
+        return connection.plasticity is not None and connection.target == self.readout.name
 
     def _check_shapes(self) -> None:
         for c in self.all_connections:

@@ -57,11 +57,24 @@ class Step(NamedTuple):
     """How many values of i, c and v left the state range and were clipped; 0 in float."""
 
 
+_LAST_STEP = 2**31
+"""As many steps as a network can have."""
+
+_SCHEDULE = ("fire_from", "fire_until", "gains")
+
+GAIN_LIMIT = 1 << 16
+"""Largest numerator of a fixed-point gain per time step, which stands for 16."""
+
+
 def _pw(z: Array, positive: Array, negative: Array) -> Array:
     return positive * np.maximum(z, 0) + negative * np.minimum(z, 0)
 
 
-def _fire(neuron: Neuron | FixedPointNeuron, v: Array, fired: npt.NDArray[np.bool_]) -> Spikes:
+def _fire(
+    neuron: Neuron | FixedPointNeuron, v: Array, fired: npt.NDArray[np.bool_], t: int
+) -> Spikes:
+    if not neuron.fires_at(t):
+        return np.zeros(v.shape, np.int8)
     if neuron.strict:
         spikes = (v > neuron.th_pos).astype(np.int8) - (v < -neuron.th_neg)
     else:
@@ -97,6 +110,28 @@ def _check_fields(neuron: Neuron | FixedPointNeuron) -> None:
                 expected="True or False",
                 fix="Give a bool.",
             )
+    until = neuron.fire_until
+    first = whole_number("neuron field 'fire_from'", neuron.fire_from, 0, _LAST_STEP)
+    object.__setattr__(neuron, "fire_from", first)
+    if until is not None:
+        last = whole_number("neuron field 'fire_until'", until, first + 1, _LAST_STEP)
+        object.__setattr__(neuron, "fire_until", last)
+
+
+def _checked_gains(gains: Any, dtype: npt.DTypeLike, low: float, high: float) -> tuple[Any, ...]:
+    values = frozen_array(gains, dtype) if len(np.atleast_1d(gains)) else np.zeros(0)
+    if values.ndim != 1:
+        raise InvalidNetworkError(
+            "neuron field 'gains'",
+            got=f"shape {values.shape}",
+            expected="one number per time step, the same for all neurons",
+            fix="Give a flat sequence of T numbers, or none.",
+        )
+    expected = f"{low}..{high}" if np.isfinite(high) else "a finite number"
+    _check_range(
+        "gains", values, np.isfinite(values) & (values >= low) & (values <= high), expected
+    )
+    return tuple(values.tolist())
 
 
 def _check_range(name: str, values: Array, ok: npt.NDArray[np.bool_], expected: str) -> None:
@@ -135,6 +170,35 @@ class _Broadcasting:
                     fix="Use a scalar, one value per channel as (C, 1, 1), or one per neuron.",
                 )
 
+    def fires_at(self, t: int) -> bool:
+        """Whether step ``t`` is in the window in which the neuron may fire."""
+        first: int = self.fire_from  # type: ignore[attr-defined]
+        until: int | None = self.fire_until  # type: ignore[attr-defined]
+        return first <= t and (until is None or t < until)
+
+    def check_steps(self, steps: int) -> None:
+        """Raise InvalidNetworkError unless window and gains fit a network of so many steps."""
+        first, until = self.fire_from, self.fire_until  # type: ignore[attr-defined]
+        gains = self.gains  # type: ignore[attr-defined]
+        for name, value, good in (
+            ("fire_from", first, first < steps),
+            ("fire_until", until, until is None or until <= steps),
+        ):
+            if not good:
+                raise InvalidNetworkError(
+                    f"neuron field {name!r}",
+                    got=f"time step {value}",
+                    expected=f"a time step of the network, which has {steps}",
+                    fix="Correct the window, or run more time steps.",
+                )
+        if len(gains) not in (0, steps):
+            raise InvalidNetworkError(
+                "neuron field 'gains'",
+                got=f"{len(gains)} gains",
+                expected=f"{steps}, one per time step, or none",
+                fix="Give one gain per time step.",
+            )
+
     def state_after(self, before: State, step: Step, spikes: Spikes) -> State:
         """The state after a step, had the neurons fired ``spikes`` instead of their own."""
         v = _reset(self, step.v, spikes)  # type: ignore[arg-type]
@@ -164,11 +228,13 @@ class Neuron(_Broadcasting):
         v = max(c + i + bias, floor)
         s = +1 if v >= th_pos, -1 if v <= -th_neg, else 0      (strict: > and <)
         s = 0 where fire_once and the neuron has fired before
+        s = 0 at steps t < fire_from or t >= fire_until
         v = v*(1 - |s|)     (reset "zero")
             v - s*th        (reset "subtract": th_pos or th_neg, by the sign of s)
             v               (reset "none")
 
     x is the weighted sum that the connections deliver. At the start i = c = 0 and v = v_init.
+    With ``gains``, x and bias of step t are multiplied by gains[t] first.
     The output is s, in {-1, 0, +1}: a trained amplitude is no property of the deployed neuron, it
     is folded into whatever reads it.
 
@@ -208,13 +274,21 @@ class Neuron(_Broadcasting):
     """Fire above the threshold only; otherwise at the threshold, too."""
     fire_once: bool = False
     """Fire at most once per sample (time to first spike)."""
+    fire_from: int = 0
+    """First time step at which the neuron may fire; before, it integrates silently."""
+    fire_until: int | None = None
+    """First time step at which the neuron may not fire any more; None: to the end."""
+    gains: tuple[float, ...] = ()
+    """Factor of what is received at each time step, input and bias; (): 1 throughout."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            if field.name not in ("reset", "strict", "fire_once"):
+            if field.name not in ("reset", "strict", "fire_once", *_SCHEDULE):
                 value = frozen_array(getattr(self, field.name), np.float64)
                 object.__setattr__(self, field.name, value)
         _check_fields(self)
+        gains = _checked_gains(self.gains, np.float64, -np.inf, np.inf)
+        object.__setattr__(self, "gains", gains)
         for name in ("a_pos", "a_neg", "b_pos", "b_neg", "k", "bias", "v_init"):
             value = getattr(self, name)
             _check_range(name, value, np.isfinite(value), "a finite number")
@@ -228,17 +302,21 @@ class Neuron(_Broadcasting):
         zeros = np.zeros((batch, *shape))
         return State(zeros, zeros, zeros + self.v_init, np.zeros((batch, *shape), dtype=bool))
 
-    def step(self, state: State, x: Array) -> Step:
+    def step(self, state: State, x: Array, t: int) -> Step:
         """Advance one time step.
 
         Args:
             state: State after the previous step.
             x: Weighted input of this step, (batch, *shape).
+            t: Index of the step, 0..T-1.
         """
+        bias = self.bias
+        if self.gains:
+            x, bias = self.gains[t] * x, self.gains[t] * bias
         i = self.k * state.i + x
         c = _pw(state.c, self.a_pos, self.a_neg) + _pw(state.v, self.b_pos, self.b_neg)
-        v = np.maximum(c + i + self.bias, self.floor)
-        spikes = _fire(self, v, state.fired)
+        v = np.maximum(c + i + bias, self.floor)
+        spikes = _fire(self, v, state.fired, t)
         after = State(i, c, _reset(self, v, spikes), state.fired | (spikes != 0))
         return Step(spikes, v, after, 0)
 
@@ -256,7 +334,9 @@ class FixedPointNeuron(_Broadcasting):
         v = max(sat(c + i + bias), floor)
         s = +1 if v >= th_pos, -1 if v <= -th_neg, else 0      (strict: > and <)
 
-    followed by ``fire_once`` and the reset. acc is the integer sum that the connections deliver.
+    followed by ``fire_once``, the window of firing and the reset. acc is the integer sum that the
+    connections deliver. With ``gains``, decay(acc << state_shift, gains[t]) takes the place of x,
+    and decay(bias, gains[t]) that of the bias.
     Thresholds, bias, floor and v_init are integers in state units, that is in units of
     2**-state_shift of the accumulator's.
 
@@ -295,6 +375,13 @@ class FixedPointNeuron(_Broadcasting):
     """Fire above the threshold only; otherwise at the threshold, too."""
     fire_once: bool = False
     """Fire at most once per sample (time to first spike)."""
+    fire_from: int = 0
+    """First time step at which the neuron may fire; before, it integrates silently."""
+    fire_until: int | None = None
+    """First time step at which the neuron may not fire any more; None: to the end."""
+    gains: tuple[int, ...] = ()
+    """Numerators m of factors m/4096 of what is received at each time step, input and bias;
+    0..65536; (): 1 throughout."""
     state_bits: int = DEFAULT_STATE_BITS
     """Width of i, c and v in bits, sign included; 8..32."""
     state_shift: int = 6
@@ -308,12 +395,14 @@ class FixedPointNeuron(_Broadcasting):
         for name, default in (("th_pos", top), ("th_neg", top), ("floor", -limit)):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, default)
-        plain = ("reset", "strict", "fire_once", "state_bits", "state_shift")
+        plain = ("reset", "strict", "fire_once", *_SCHEDULE, "state_bits", "state_shift")
         for field in dataclasses.fields(self):
             if field.name not in plain:
                 value = frozen_array(getattr(self, field.name), np.int64)
                 object.__setattr__(self, field.name, value)
         _check_fields(self)
+        gains = _checked_gains(self.gains, np.int64, 0, GAIN_LIMIT)
+        object.__setattr__(self, "gains", gains)
         ranges = dict.fromkeys(("a_pos", "a_neg", "b_pos", "b_neg", "k"), (0, DECAY_ONE))
         ranges |= dict.fromkeys(("bias", "v_init", "floor"), (-limit, limit))
         ranges |= dict.fromkeys(("th_pos", "th_neg"), (1, top))
@@ -326,22 +415,25 @@ class FixedPointNeuron(_Broadcasting):
         zeros = np.zeros((batch, *shape), dtype=np.int64)
         return State(zeros, zeros, zeros + self.v_init, np.zeros((batch, *shape), dtype=bool))
 
-    def step(self, state: State, acc: Array) -> Step:
+    def step(self, state: State, acc: Array, t: int) -> Step:
         """Advance one time step.
 
         Args:
             state: State after the previous step.
             acc: Integer sum delivered by the connections at this step, (batch, *shape), before
                 the state shift.
+            t: Index of the step, 0..T-1.
         """
-        x = acc.astype(np.int64, copy=False) << self.state_shift
+        x, bias = acc.astype(np.int64, copy=False) << self.state_shift, self.bias
+        if self.gains:
+            x, bias = decay(x, self.gains[t]), decay(bias, self.gains[t])
         i, over_i = saturate(decay(state.i, self.k) + x, self.state_bits)
         carried_c = decay(state.c, np.where(state.c >= 0, self.a_pos, self.a_neg))
         carried_v = decay(state.v, np.where(state.v >= 0, self.b_pos, self.b_neg))
         c, over_c = saturate(carried_c + carried_v, self.state_bits)
-        v, over_v = saturate(c + i + self.bias, self.state_bits)
+        v, over_v = saturate(c + i + bias, self.state_bits)
         v = np.maximum(v, self.floor)
-        spikes = _fire(self, v, state.fired)
+        spikes = _fire(self, v, state.fired, t)
         after = State(i, c, _reset(self, v, spikes), state.fired | (spikes != 0))
         saturations = int(over_i.sum()) + int(over_c.sum()) + int(over_v.sum())
         return Step(spikes, v, after, saturations)

@@ -32,6 +32,7 @@ from trispike.network.network import (
     Readout,
 )
 from trispike.network.neuron import FixedPointNeuron, Neuron
+from trispike.network.plasticity import Plasticity
 
 FORMAT = "trispike-network"
 VERSION = 1
@@ -43,9 +44,16 @@ _PARTS: dict[str, type] = {
     part.__name__: part
     for part in (
         *(FloatNetwork, IntegerNetwork, Input, Population, Readout, Neuron, FixedPointNeuron),
-        *(Connection, SumPool, Conv2d, Dense, Identity),
+        *(Connection, SumPool, Conv2d, Dense, Identity, Plasticity),
     )
 }
+
+_LATER: dict[str, dict[str, Any]] = {
+    name: {"fire_from": 0, "fire_until": None, "gains": ()}
+    for name in (Neuron.__name__, FixedPointNeuron.__name__)
+} | {Connection.__name__: {"plasticity": None}}
+"""Fields that version 1 got later, with their defaults. A file leaves them out where they are at
+their default, so that older files can be read, and digests of older networks stay what they are."""
 
 
 def save(network: Network, path: str | os.PathLike[str]) -> None:
@@ -164,6 +172,7 @@ def _pack(value: Any, path: str, arrays: Arrays) -> Any:
         inside = {
             f.name: _pack(getattr(value, f.name), f"{path}/{f.name}".lstrip("/"), arrays)
             for f in dataclasses.fields(value)
+            if not _is_left_out(value, f.name)
         }
         return {"type": type(value).__name__, **inside}
     if isinstance(value, Mapping) and path == "populations":
@@ -174,6 +183,11 @@ def _pack(value: Any, path: str, arrays: Arrays) -> Any:
     if isinstance(value, tuple) and value and dataclasses.is_dataclass(value[0]):
         return [_pack(item, f"{path}/{n}", arrays) for n, item in enumerate(value)]
     return value
+
+
+def _is_left_out(part: Any, field: str) -> bool:
+    later = _LATER.get(type(part).__name__, {})
+    return field in later and bool(getattr(part, field) == later[field])
 
 
 def _unpack(packed: Any, path: str, left: Arrays) -> Any:
@@ -194,6 +208,7 @@ def _unpack(packed: Any, path: str, left: Arrays) -> Any:
 def _unpack_part(packed: Header, path: str, left: Arrays) -> Any:
     part = _PARTS.get(packed["type"])
     names = [] if part is None else [f.name for f in dataclasses.fields(part)]
+    names = [name for name in names if name in packed or name not in _LATER.get(packed["type"], {})]
     if part is None or set(packed) != {"type", *names}:
         difference = ", ".join(sorted(set(packed) ^ {"type", *names}))
         raise _malformed(

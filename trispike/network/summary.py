@@ -97,10 +97,18 @@ def neuron_kind(neuron: Neuron | FixedPointNeuron) -> str:
     optional = (
         ("strict", neuron.strict),
         ("fires once", neuron.fire_once),
+        (_window(neuron), neuron.fire_from > 0 or neuron.fire_until is not None),
+        ("gain per step", bool(neuron.gains)),
         ("initial potential", bool((neuron.v_init != 0).any())),
         ("floor", has_floor),
     )
     return ", ".join(words + [word for word, present in optional if present])
+
+
+def _window(neuron: Neuron | FixedPointNeuron) -> str:
+    if neuron.fire_until is None:
+        return f"fires from step {neuron.fire_from}"
+    return f"fires at steps {neuron.fire_from} to {neuron.fire_until - 1}"
 
 
 def _operator(connection: Connection) -> str:

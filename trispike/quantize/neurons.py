@@ -105,7 +105,11 @@ def fixed_neuron(
         return values.astype(np.int64)
 
     return FixedPointNeuron(
-        **{field: fraction(field) for field in ("a_pos", "a_neg", "b_pos", "b_neg", "k")},
+        a_pos=fraction("a_pos"),
+        a_neg=fraction("a_neg"),
+        b_pos=fraction("b_pos"),
+        b_neg=fraction("b_neg"),
+        k=fraction("k"),
         th_pos=threshold("th_pos"),
         th_neg=threshold("th_neg"),
         bias=state("bias"),

@@ -24,6 +24,7 @@ from trispike.network import (
 )
 from trispike.network.fixed_point import state_limit
 from trispike.network.network import PAYLOAD_LIMIT
+from trispike.network.schedules import refuse_schedules
 from trispike.quantize.fitting import Fitted, Method, fit
 from trispike.quantize.headroom import accumulator_bound, per_channel, state_bound
 from trispike.quantize.moments import InputMoments, separated
@@ -101,6 +102,7 @@ class Quantizer:
         encoded: Array,
         settings: Settings,
     ) -> None:
+        refuse_schedules(network, "the quantizer")
         self.source = network
         self.separated = separated(network)
         self.settings = settings

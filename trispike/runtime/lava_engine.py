@@ -149,7 +149,7 @@ def _shared_counts(shape: tuple[int, ...]) -> Array:
 
 
 def _bytes_per_sample(network: Network, wanted: Mapping[str, Any]) -> int:
-    size = int(np.prod(network.input.data_shape(network.steps)))
+    size = int(np.prod(network.input.encoded_shape(network.steps)))
     size += 8 * network.steps * network.readout.classes
     for name, traces in wanted.items():
         each = sum(1 if trace == "s" else 4 for trace in traces)

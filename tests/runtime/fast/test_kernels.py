@@ -73,7 +73,7 @@ def assert_steps(
     neuron: FixedPointNeuron | Neuron, dtype: Any, state: State, currents: Any, given: Any
 ) -> None:
     """One step of the kernel is one step of the neuron: spikes, traces, state and counts."""
-    expected = neuron.step(state, currents)
+    expected = neuron.step(state, currents, 0)
     runner = Neurons(Population(shape=(SIZE,), neuron=neuron), dtype, None, Workers(1))
     memory = np.stack([state.i, state.c, state.v, state.fired]).astype(dtype)
     codes = np.empty((1, SAMPLES, SIZE), np.uint8)
@@ -143,7 +143,7 @@ def test_potentials_on_and_beside_the_threshold(dtype, bits, strict, sign):
     zeros = np.zeros_like(v)
     state = State(zeros, zeros, v, zeros.astype(bool))
     assert_steps(neuron, dtype, state, zeros, np.float32 if dtype is np.int32 else np.int64)
-    fires = np.abs(neuron.step(state, zeros).spikes[:, :5])
+    fires = np.abs(neuron.step(state, zeros, 0).spikes[:, :5])
     assert fires.tolist() == ([[0, 0, 0, 0, 0]] * 2 if strict else [[0] * 5, [1, 1, 1, 1, 0]]) + [
         [1, 1, 1, 0, 0] if strict else [1, 1, 1, 1, 0]
     ]

@@ -182,6 +182,10 @@ def _binary(neuron: Neuron, reset: Reset, complement: bool) -> tuple[Neuron, lis
         changed.append("an initial potential of zero")
     if neuron.fire_once:
         changed.append("fires more than once")
+    if neuron.fire_from or neuron.fire_until is not None:
+        changed.append("fires outside of its window, too")
+    if neuron.gains:
+        changed.append("no gain per time step")
     leak = np.clip(leak, 0.0, 1.0)
     binary = Neuron(
         b_pos=leak,

@@ -34,6 +34,7 @@ from trispike.network import (
     digest,
 )
 from trispike.network.connection import Shape
+from trispike.network.schedules import scheduled_fields
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -154,6 +155,8 @@ def _notes(network: Network, convention: Convention) -> tuple[str, ...]:
         notes.append("Feed (x - mean) / std; mean and std stay with the network file.")
     if source.encoding == "direct":
         notes.append("Feed the same frame at every time step.")
+    if source.encoding == "once":
+        notes.append("Feed the frame at the first time step, and zeros afterwards.")
     kind = "their mean" if np.allclose(weights, 1 / network.steps) else "their weighted sum"
     listed = ", ".join(f"{w:g}" for w in weights[:8]) + (", ..." if len(weights) > 8 else "")
     if convention.caveat:
@@ -330,6 +333,8 @@ def _check_standard(neuron: Neuron, convention: Convention, refuse: _Refusal) ->
         raise refuse("an initial potential", "0")
     if neuron.fire_once:
         raise refuse("at most one spike", "no such limit")
+    for name in scheduled_fields(neuron):
+        raise refuse(f"field {name!r}", "neurons that do the same at every time step")
     if convention.output_delay:
         raise refuse("spikes that leave at once", "spikes one step late")
 

@@ -22,6 +22,7 @@ from trispike.network import (
 )
 from trispike.network.connection import Operator
 from trispike.network.network import PAYLOAD_LIMIT
+from trispike.network.schedules import refuse_schedules
 from trispike.network.stages import stages
 from trispike.nn.surrogate import surrogate_by_name
 from trispike.quantize.finetune import neurons as dynamics
@@ -141,6 +142,7 @@ class IntegerModule(nn.Module):
         fast: bool = False,
     ) -> None:
         super().__init__()
+        refuse_schedules(network, "fine-tuning", once=False)
         kinds = checked_trained(trained)
         start = from_integers(network) if initial is None else initial
         self.network = network

@@ -82,7 +82,7 @@ class InputProgram:
         self._clock = clock
         self._static = network.input.encoding == "direct"
         self._silence = np.zeros(self.shape, np.int8)
-        shape = (capacity, *network.input.data_shape(network.steps))
+        shape = (capacity, *network.input.encoded_shape(network.steps))
         self.data = shared_zeros(shape, np.int8)
         """Encoded inputs of the run, written before it begins."""
 
@@ -213,7 +213,7 @@ class PopulationProgram:
         if t == 0:
             self._state = self._initial
         current = self._arrivals.current(self.shape, sample, t, self._counter)
-        step = self._neuron.step(self._state, current)
+        step = self._neuron.step(self._state, current, t)
         self._state = step.state
         if self._counter:
             self._counter.add_population(

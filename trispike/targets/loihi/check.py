@@ -314,6 +314,8 @@ def not_lif(neuron: FixedPointNeuron) -> list[str]:
         ("firing once", neuron.fire_once),
         ("a floor", (neuron.floor > bottom).any()),
         ("an initial potential", (neuron.v_init != 0).any()),
+        ("a window of firing", neuron.fire_from or neuron.fire_until is not None),
+        ("a gain per time step", neuron.gains),
     )
     return [what for what, there in found if there]
 

@@ -15,6 +15,7 @@ import numpy as np
 from trispike.errors import UnsupportedError
 from trispike.network import Connection, FixedPointNeuron, State
 from trispike.network.network import PAYLOAD_LIMIT
+from trispike.network.schedules import scheduled_fields
 from trispike.targets.lava.imports import (
     CPU,
     AbstractProcess,
@@ -111,12 +112,23 @@ class NeuronProcess(AbstractProcess):
         neuron: Parameters.
         shape: Shape of the population.
         name: Name of the process.
+
+    Raises:
+        UnsupportedError: The neuron depends on the time step.
     """
 
     def __init__(
         self, neuron: FixedPointNeuron, shape: tuple[int, ...], name: str | None = None
     ) -> None:
         neuron.check_shape(shape)
+        for field in scheduled_fields(neuron):
+            raise UnsupportedError(
+                f"neuron field {field!r}",
+                got=repr(getattr(neuron, field)),
+                expected="a neuron that does the same at every time step, because the process "
+                "does not know where a sample begins",
+                fix="Run the network with the Lava engine, which does.",
+            )
         super().__init__(name=name, neuron=neuron)
         self.a_in = InPort(shape=shape)
         self.s_out = OutPort(shape=shape)
@@ -151,7 +163,7 @@ class NeuronModel(PyLoihiProcessModel):
             self._fired = np.zeros(current.shape, bool)
         i, c, v = (x[None].astype(np.int64) for x in (self.i, self.c, self.v))
         state = State(i, c, v, self._fired)
-        step = self._neuron.step(state, current)
+        step = self._neuron.step(state, current, 0)
         self.i[:], self.c[:], self.v[:] = (x[0] for x in step.state[:3])
         self._fired = step.state.fired
         self.s_out.send(step.spikes[0])
