@@ -16,13 +16,16 @@ from trispike.export import fold
 from trispike.export.signals import (
     Signal,
     arranged,
+    check_ungained,
     spatial,
+    summed_over_time,
     to_numpy,
     with_axes,
     with_value,
 )
 from trispike.network import Conv2d, SumPool
 from trispike.network.connection import Pair
+from trispike.nn.ttfs import TimeWeights, wrong_length
 
 ADVICE = {
     "maxpool": "Max pooling of spikes is not linear; train with average pooling.",
@@ -33,6 +36,9 @@ ADVICE = {
     "cat": "Give each part a convolution of its own and add the results; that is the same.",
 }
 """What to do, by a part of the name of what was refused."""
+
+LEAVES = (TimeWeights,)
+"""Layers of trispike.nn that are one step of the walk, with what is inside them."""
 
 
 def advice(kind: str, otherwise: str) -> str:
@@ -129,6 +135,20 @@ def _nothing(module: nn.Module, x: Signal, name: str) -> Signal:
 
 
 @layer.register
+def _time_weights(module: TimeWeights, x: Signal, name: str) -> Signal:
+    if not x.axes or ax.labels(x.axes[0]) != "T":
+        raise fold.refusal(
+            name,
+            got=f"time weights on {ax.describe(x.axes)}",
+            expected="time as axis 0, alone",
+        )
+    if module.length != x.steps:
+        raise wrong_length(module.length, x.steps)
+    y = summed_over_time(x, to_numpy(module.weights()))
+    return with_axes(y, ax.without(y.axes, 0))
+
+
+@layer.register
 def _flatten(module: nn.Flatten, x: Signal, name: str) -> Signal:
     return with_axes(x, ax.merged(x.axes, module.start_dim, module.end_dim))
 
@@ -171,6 +191,8 @@ def convolve(
         groups=groups,
     )
     own = None if bias is None else to_numpy(bias)
+    if bias is not None:
+        check_ungained(x, name)
     return with_value(x, fold.convolved(spatial(x, name), conv, own, name))
 
 
@@ -185,6 +207,8 @@ def project(x: Signal, name: str, weight: Any, bias: Any) -> Signal:
         )
     x = arranged(x, name)
     own = None if bias is None else to_numpy(bias)
+    if bias is not None:
+        check_ungained(x, name)
     return with_value(x, fold.projected(x.value, to_numpy(weight), own, name))
 
 
@@ -203,6 +227,7 @@ def normalize(
         raise fold.refusal(
             name, got=f"a batch norm of {ax.describe(x.axes)}", expected="channels as axis 1"
         )
+    check_ungained(x, name)
     x = arranged(x, name)
     gain = 1.0 / np.sqrt(to_numpy(variance) + eps)
     if weight is not None:

@@ -17,7 +17,16 @@ import torch
 from trispike.export import axes as ax
 from trispike.export import fold
 from trispike.export.layers import adaptive_average, average, convolve, normalize, project
-from trispike.export.signals import Array, Signal, arranged, constant, with_axes
+from trispike.export.signals import (
+    Array,
+    Signal,
+    arranged,
+    check_ungained,
+    constant,
+    step_gains,
+    summed_over_time,
+    with_axes,
+)
 
 Operation: TypeAlias = Callable[..., Any]
 
@@ -53,6 +62,7 @@ def _add(name: str, input: Any, other: Any, *, alpha: float = 1.0) -> Signal:
     x, added = (input, other) if isinstance(input, Signal) else (other, input)
     if alpha != 1:
         raise ValueError("alpha with a constant")
+    check_ungained(x, name)
     shift = constant(x, added, name)
     if shift.size > 1:
         x = arranged(x, name)
@@ -60,12 +70,22 @@ def _add(name: str, input: Any, other: Any, *, alpha: float = 1.0) -> Signal:
 
 
 def _sum_of_two(name: str, a: Signal, b: Signal) -> Signal:
-    if not _of_the_same_steps(a, b):
+    if not _same_array(a.time_weights, b.time_weights):
+        summed = _sum_of_steps(a, b)
+        if summed is not None:
+            return summed
         raise fold.refusal(
             name,
             got="a sum of signals that hold different time steps",
             expected="signals of all time steps, or averaged over time in the same way",
             fix="Add them before time is averaged or selected.",
+        )
+    if not _same_array(a.gains, b.gains):
+        raise fold.refusal(
+            name,
+            got="a sum of signals with different gains per time step",
+            expected="the same gains, or none",
+            fix="Apply the gain to the sum.",
         )
     if a.axes != b.axes and a.shape == b.shape:
         # Flattened features may still be known as channels, rows and columns in one of the two.
@@ -83,10 +103,23 @@ def _sum_of_two(name: str, a: Signal, b: Signal) -> Signal:
     return replace(a, value=fold.added(a.value, b.value, name))
 
 
-def _of_the_same_steps(a: Signal, b: Signal) -> bool:
+def _sum_of_steps(a: Signal, b: Signal) -> Signal | None:
+    """The sum of one signal at different time steps, as a loop over time adds it up; or None."""
     if a.time_weights is None or b.time_weights is None:
-        return a.time_weights is b.time_weights
-    return np.array_equal(a.time_weights, b.time_weights)
+        # What is the same at every step is so at this one, too.
+        static, other = (a, b) if a.time_weights is None else (b, a)
+        if static.in_time or other.step is None:
+            return None
+        return _sum_of_two("+", replace(static, time_weights=other.time_weights), other)
+    without = (replace(x.value, bias=np.zeros(())) for x in (a, b))
+    if a.axes != b.axes or not fold.same(*without):
+        return None
+    value = replace(a.value, bias=a.value.bias + b.value.bias)
+    return replace(a, value=value, time_weights=a.time_weights + b.time_weights)
+
+
+def _same_array(a: Array | None, b: Array | None) -> bool:
+    return a is b if a is None or b is None else np.array_equal(a, b)
 
 
 def _without_time(axes: ax.Axes) -> ax.Axes:
@@ -117,7 +150,10 @@ def _multiply(name: str, input: Any, other: Any) -> Signal:
 
 
 def _times(name: str, x: Signal, factor: Any) -> Signal:
-    gain = constant(x, factor, name)
+    gains = step_gains(x, factor)
+    if gains is not None and np.ptp(gains):
+        return replace(x, gains=gains if x.gains is None else x.gains * gains)
+    gain = constant(x, factor, name) if gains is None else gains[0].reshape(())
     if gain.size > 1:
         x = arranged(x, name)
     return replace(x, value=fold.scaled(x.value, gain, name))
@@ -296,6 +332,8 @@ def _in_time(
 @_operation("stack")
 def _stack(name: str, tensors: Sequence[Any], dim: int = 0) -> Signal:
     first = tensors[0]
+    if isinstance(first, Signal) and first.step is not None:
+        return _stack_of_steps(name, tensors, dim)
     if any(t is not first for t in tensors) or len(tensors) != first.steps:
         raise fold.refusal(
             name,
@@ -306,6 +344,26 @@ def _stack(name: str, tensors: Sequence[Any], dim: int = 0) -> Signal:
     at = range(len(axes))[dim]
     counts = [1] * at + [first.steps] + [1] * (len(axes) - at - 1)
     return _in_time(name, first, axes, [at] if first.steps > 1 else [], counts)
+
+
+def _stack_of_steps(name: str, tensors: Sequence[Any], dim: int) -> Signal:
+    """What a loop over time has collected, as one signal with an axis of time."""
+    first = tensors[0]
+    steps = [t.step if isinstance(t, Signal) else None for t in tensors]
+    ordered = steps == list(range(first.steps))
+    if not ordered or not all(
+        t.axes == first.axes and fold.same(t.value, first.value) for t in tensors
+    ):
+        raise fold.refusal(
+            name,
+            got=f"a stack of {len(tensors)} tensors, of time steps {steps}",
+            expected=f"the same tensor of every time step, 0 to {first.steps - 1} in this order",
+            fix="Collect it once per time step, and state as many steps as the loop has.",
+        )
+    axes = ax.inserted(first.axes, dim)
+    at = range(len(axes))[dim]
+    timed = (*axes[:at], (ax.Atom("T", first.steps),), *axes[at + 1 :])
+    return replace(first, axes=timed, time_weights=None)
 
 
 # --- time ---------------------------------------------------------------------------------------
@@ -323,7 +381,7 @@ def _mean(name: str, input: Signal, dim: Any = None, keepdim: bool = False) -> S
         )
     y = adaptive_average(input, name, 1) if "H" in reduced else input
     if "T" in reduced:
-        y = _weighted(name, y, np.full(input.steps, 1.0 / input.steps))
+        y = summed_over_time(y, np.full(input.steps, 1.0 / input.steps))
     return y if keepdim else _squeeze(name, y, axes)
 
 
@@ -337,7 +395,7 @@ def _sum(name: str, input: Signal, dim: Any = None, keepdim: bool = False) -> Si
             got=f"a sum over {reduced or 'everything'} of {ax.describe(input.axes)}",
             expected="a sum over time",
         )
-    y = _weighted(name, input, np.ones(input.steps))
+    y = summed_over_time(input, np.ones(input.steps))
     return y if keepdim else _squeeze(name, y, axes)
 
 
@@ -364,7 +422,7 @@ def _getitem(name: str, input: Signal, index: Any) -> Signal:
         elif type(part) is int and ax.labels(y.axes[axis]) == "T":
             weights = np.zeros(y.steps)
             weights[part] = 1.0
-            y = _squeeze(name, _weighted(name, y, weights), axis)
+            y = _squeeze(name, summed_over_time(y, weights), axis)
         else:
             raise fold.refusal(
                 name,
@@ -372,13 +430,6 @@ def _getitem(name: str, input: Signal, index: Any) -> Signal:
                 expected="one time step, by its number",
             )
     return y
-
-
-def _weighted(name: str, x: Signal, weights: Array) -> Signal:
-    """Sum over the axis of time, which keeps one element."""
-    value = replace(x.value, bias=x.value.bias * weights.sum())
-    axes = tuple(() if ax.labels(axis) == "T" else axis for axis in x.axes)
-    return replace(x, value=value, axes=axes, time_weights=weights)
 
 
 # --- what changes nothing -----------------------------------------------------------------------

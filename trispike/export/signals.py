@@ -31,6 +31,8 @@ class Signal:
     """T."""
     time_weights: Array | None = None
     """(T,) once the time axis was summed away with these weights."""
+    gains: Array | None = None
+    """(T,) factors of the whole value, bias included, that differ from step to step."""
 
     @property
     def shape(self) -> torch.Size:
@@ -41,6 +43,21 @@ class Signal:
     def in_time(self) -> bool:
         """Whether time has entered, as an axis, merged into one, or summed away."""
         return ax.holds(self.axes, "T") or self.time_weights is not None
+
+    @property
+    def step(self) -> int | None:
+        """The time step whose value this is, if it is that of one."""
+        if self.time_weights is None:
+            return None
+        (at,) = np.nonzero(self.time_weights)
+        return int(at[0]) if len(at) == 1 and self.time_weights[at[0]] == 1 else None
+
+
+def at_step(x: Signal, step: int) -> Signal:
+    """The value at one time step of a signal without an axis of time."""
+    weights = np.zeros(x.steps)
+    weights[step] = 1.0
+    return replace(x, time_weights=weights)
 
 
 def with_axes(x: Signal, axes: ax.Axes) -> Signal:
@@ -70,6 +87,17 @@ def arranged(x: Signal, name: str) -> Signal:
     )
 
 
+def check_ungained(x: Signal, name: str) -> None:
+    """Refuse what would add a constant that has no part in the gains per time step."""
+    if x.gains is not None:
+        raise fold.refusal(
+            name,
+            got="a constant added after a gain that differs from time step to time step",
+            expected="a neuron, or a sum over time, after such a gain",
+            fix="Apply the gain last, as temporal effective batch normalization does.",
+        )
+
+
 def spatial(x: Signal, name: str) -> fold.Affine:
     """The value of a signal whose last three axes are channels, rows and columns."""
     if [ax.labels(axis) for axis in x.axes[-3:]] != list(ax.FEATURES):
@@ -81,9 +109,33 @@ def spatial(x: Signal, name: str) -> fold.Affine:
     return x.value
 
 
+def step_gains(x: Signal, value: Any) -> Array | None:
+    """A constant that has an element for each time step of x and nothing else, (T,); or None."""
+    array = _array(value)
+    at = ax.position(x.axes, "T")
+    if at is None or x.steps == 1 or array.ndim > len(x.axes):
+        return None
+    shape = (1,) * (len(x.axes) - array.ndim) + array.shape
+    alone = all(size == (x.steps if axis == at else 1) for axis, size in enumerate(shape))
+    return array.reshape(-1) if alone else None
+
+
+def _array(value: Any) -> Array:
+    return to_numpy(value) if isinstance(value, torch.Tensor) else np.asarray(value, np.float64)
+
+
+def summed_over_time(x: Signal, weights: Array) -> Signal:
+    """The weighted sum over the axis of time, which keeps one element."""
+    if x.gains is not None:
+        weights = weights * x.gains
+    value = replace(x.value, bias=x.value.bias * weights.sum())
+    axes = tuple(() if ax.labels(axis) == "T" else axis for axis in x.axes)
+    return replace(x, value=value, axes=axes, time_weights=weights, gains=None)
+
+
 def constant(x: Signal, value: Any, name: str) -> Array:
     """A number or tensor as an array that broadcasts to the features of x."""
-    array = to_numpy(value) if isinstance(value, torch.Tensor) else np.asarray(value, np.float64)
+    array = _array(value)
     aligned = array.reshape((1,) * (len(x.axes) - array.ndim) + array.shape)
     by_axis = list(zip(x.axes, aligned.shape, strict=False))
     outside = any(size != 1 for axis, size in by_axis if not ax.has_features(axis))

@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from trispike.errors import UnsupportedError
+from trispike.errors import InvalidSettingError, UnsupportedError
 from trispike.export import axes as ax
 from trispike.export import fold
 from trispike.export.signals import Array, Signal, arranged
 from trispike.export.walk import TracedPopulation, Walk
 from trispike.network import FloatNetwork, Input, Readout
 from trispike.network.network import Encoding
+from trispike.network.readouts import ReadoutSteps, readout_weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,6 +32,8 @@ class Traced:
     populations: tuple[TracedPopulation, ...]
     output_time_axis: int | None
     """Where the module's output holds time; None if it was averaged, summed or selected."""
+    output_weights: Array
+    """(T,): what the module's output is multiplied by where it holds time."""
 
 
 def trace(
@@ -41,6 +44,7 @@ def trace(
     encoding: Encoding = "direct",
     mean: Array | float = 0.0,
     std: Array | float = 1.0,
+    readout: ReadoutSteps | None = None,
     provenance: dict[str, Any] | None = None,
 ) -> Traced:
     """Fold a trained module into a float network.
@@ -54,10 +58,13 @@ def trace(
         encoding: How the data enter; see :class:`trispike.network.Input`.
         mean: Subtracted from raw data before they enter the module; kept in the network's input.
         std: Divides raw data, after the mean.
+        readout: Where the module returns logits at every step: which of them are averaged, by
+            default all.
         provenance: Recorded in the network.
 
     Raises:
         UnsupportedError: A layer or operation has no exact form, named with its path.
+        InvalidSettingError: ``readout`` names no steps of the module's output.
         InvalidNetworkError: Parameters are NaN, or shapes do not fit.
     """
     module = copy.deepcopy(module).cpu().double().eval()
@@ -65,16 +72,29 @@ def trace(
         shape=tuple(input_shape), encoding=encoding, mean=np.asarray(mean), std=np.asarray(std)
     )
     walk = Walk(_first_signal(start, steps))
-    readout, time_axis = _readout(walk, walk.follow(module), steps)
+    chosen = readout_weights(readout or "mean", steps)
+    logits, time_axis = _readout(walk, walk.follow(module), chosen)
+    if time_axis is None and readout is not None:
+        raise InvalidSettingError(
+            "readout",
+            got=f"{readout!r}, for a module that returns one vector of logits per sample",
+            expected="logits at every time step, (T, N, classes) or (N, T, classes)",
+            fix="Let the module return its logits without averaging them.",
+        )
     network = FloatNetwork(
         input=start,
         populations=walk.populations,
         connections=tuple(walk.connections),
-        readout=readout,
+        readout=logits,
         steps=steps,
         provenance=provenance or {},
     )
-    return Traced(network=network, populations=tuple(walk.traced), output_time_axis=time_axis)
+    return Traced(
+        network=network,
+        populations=tuple(walk.traced),
+        output_time_axis=time_axis,
+        output_weights=chosen,
+    )
 
 
 def _first_signal(start: Input, steps: int) -> Signal:
@@ -90,8 +110,9 @@ def _first_signal(start: Input, steps: int) -> Signal:
     )
 
 
-def _readout(walk: Walk, output: Any, steps: int) -> tuple[Readout, int | None]:
-    """The readout, and the time axis of the module's output."""
+def _readout(walk: Walk, output: Any, chosen: Array) -> tuple[Readout, int | None]:
+    """The readout, and the time axis of the module's output, whose steps have these weights."""
+    steps = len(chosen)
     if not isinstance(output, Signal):
         raise _refused_output(
             got=f"a {type(output).__name__.removeprefix('immutable_')}",
@@ -117,10 +138,17 @@ def _readout(walk: Walk, output: Any, steps: int) -> tuple[Readout, int | None]:
     value = fold.flattened(arranged(output, "output").value)
     weights, bias = output.time_weights, value.bias
     if weights is None:
-        weights = np.full(steps, 1.0 / steps)
+        weights = chosen if output.gains is None else chosen * output.gains
     else:
         # After a sum over time the bias was added once; the readout adds it at every step.
-        bias = bias / weights.sum()
+        total = float(weights.sum())
+        if total == 0 and np.any(bias):
+            raise _refused_output(
+                got="a bias behind a sum over time whose weights add up to 0",
+                expected="a bias before that sum, or none",
+                fix="Leave the bias out: it would be added to the logits by no time step.",
+            )
+        bias = bias / (total or 1.0)
     readout = Readout(
         connections=tuple(path.connection("readout") for path in value.paths),
         bias=np.broadcast_to(bias, value.shape),

@@ -21,11 +21,11 @@ from torch import fx, nn
 from trispike.errors import InvalidNetworkError, TrispikeError, UnsupportedError
 from trispike.export import axes as ax
 from trispike.export import fold
-from trispike.export.layers import advice, layer
+from trispike.export.layers import LEAVES, advice, layer
 from trispike.export.neurons import AdaptedNeuron, adapt_neuron, is_neuron
 from trispike.export.operations import COMBINING, OPERATIONS, in_place
-from trispike.export.signals import Signal, arranged, with_axes
-from trispike.network import Population
+from trispike.export.signals import Array, Signal, arranged, with_axes
+from trispike.network import Neuron, Population
 from trispike.network.connection import Connection
 
 
@@ -128,7 +128,11 @@ class Walk(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Neurons are leaves, whatever module they are defined in."""
-        return is_neuron(m) or super().is_leaf_module(m, module_qualified_name)
+        return (
+            is_neuron(m)
+            or isinstance(m, LEAVES)
+            or super().is_leaf_module(m, module_qualified_name)
+        )
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: Any) -> Any:
         """Parameters stay what they are."""
@@ -193,10 +197,13 @@ class Walk(fx.Tracer):
             )
         if is_neuron(module):
             return self._neuron(path, module, given[0])
+        self._check_pooling(path, type(module).__name__, given[0])
         return layer(module, given[0], path)
 
     def _call(self, node: fx.Node, args: Any, kwargs: Any) -> Signal:
         kind, name = _kind(node), _name(node)
+        for signal in _found(Signal, (args, kwargs)):
+            self._check_pooling(name, kind, signal)
         if kind not in OPERATIONS or not _is_torch(node):
             raise fold.refusal(
                 name,
@@ -217,10 +224,29 @@ class Walk(fx.Tracer):
         signal: Signal = OPERATIONS[kind](name, *args, **kwargs)
         return signal
 
+    def _check_pooling(self, name: str, kind: str, x: Signal) -> None:
+        """Refuse max pooling of neurons that fire once, with what their training needs instead."""
+        if "maxpool" not in kind.lower().replace("_", ""):
+            return
+        sources = {source for path in x.value.paths for source in path.sources}
+        once = sorted(
+            s for s in sources & self.populations.keys() if self.populations[s].neuron.fire_once
+        )
+        if once:
+            raise fold.refusal(
+                name,
+                got=f"{kind} of neurons that fire once ({', '.join(once)})",
+                expected="average pooling",
+                fix="Replace it by nn.AvgPool2d with the same windows and train on: at every step "
+                "the maximum passes whatever fires, so that a window sends several spikes.",
+            )
+
     def _neuron(self, path: str, module: nn.Module, x: Signal) -> Signal:
         adapted = adapt_neuron(module, path)
         x = arranged(_in_time(path, type(module).__name__, x, adapted.time_axis), path)
         value = x.value
+        if np.any(adapted.input_gain != 1):
+            value = fold.scaled(value, np.asarray(adapted.input_gain), path)
         if np.any(value.bias) and np.any(adapted.neuron.k):
             # It would pass through the current and grow with it; a neuron's bias does not.
             raise UnsupportedError(
@@ -231,11 +257,12 @@ class Walk(fx.Tracer):
             )
         call = sum(p.path == path for p in self.traced)
         name = self._population_name(path, call)
-        neuron = dataclasses.replace(adapted.neuron, bias=adapted.neuron.bias + value.bias)
+        neuron = _deployed(path, adapted.neuron, value, x.gains)
         self.populations[name] = Population(shape=value.shape, neuron=neuron)
         self.connections += [p.connection(name) for p in value.paths]
         self.traced.append(TracedPopulation(name=name, path=path, call=call, adapted=adapted))
-        return dataclasses.replace(x, value=fold.source(name, value.shape, adapted.amplitude))
+        spikes = fold.source(name, value.shape, adapted.amplitude)
+        return dataclasses.replace(x, value=spikes, gains=None)
 
     def _population_name(self, path: str, call: int) -> str:
         # The published checkpoints wrap every model in one called "model".
@@ -243,6 +270,23 @@ class Walk(fx.Tracer):
         names = (path.removeprefix("model.") + suffix, path + suffix, f"{path}@{call + 1}")
         taken = {"input", "readout", *self.populations}
         return next(name for name in names if name not in taken)
+
+
+def _deployed(path: str, neuron: Neuron, value: fold.Affine, gains: Array | None) -> Neuron:
+    """The neuron with the bias of what comes before it, and with its gains per time step."""
+    if gains is not None:
+        if np.any(neuron.bias) or neuron.gains:
+            raise fold.refusal(
+                path,
+                got="a gain per time step before a neuron that has a bias or gains of its own",
+                expected="a neuron without them",
+            )
+        neuron = dataclasses.replace(neuron, gains=tuple(gains.tolist()))
+    initial = neuron.v_init
+    if initial.ndim == 3 and initial.shape[0] == 1 and initial.size > 1:
+        # One value per position is no form of a network's: per channel, or per neuron.
+        initial = np.broadcast_to(initial, value.shape)
+    return dataclasses.replace(neuron, bias=neuron.bias + value.bias, v_init=initial)
 
 
 def _in_time(path: str, kind: str, x: Signal, axis: int) -> Signal:

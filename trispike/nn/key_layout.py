@@ -18,6 +18,7 @@ from torch import Tensor
 from trispike.nn.models import ARCHITECTURES, Architecture, NeuronKind, Plan
 from trispike.nn.models.psn_vgg import PSNVGGPlan
 from trispike.nn.models.resnet import ResNetPlan, Stem
+from trispike.nn.models.ttfs_vgg import TTFSPlan
 from trispike.nn.models.vgg import Layout, VGGPlan
 
 __all__ = ["KeyLayout", "read_layout"]
@@ -25,8 +26,9 @@ __all__ = ["KeyLayout", "read_layout"]
 _KINDS: Mapping[str, tuple[NeuronKind, ...]] = {
     r"\.(alpha|beta|gamma)$": ("ctsn",),
     r"\.fire_ratio$": ("ternary-spike",),
+    r"\.pool\.gain$": ("ttfs",),
 }
-"""What only certain neurons have."""
+"""What only certain neurons have, or the layers before them."""
 
 _SILENT_KINDS: tuple[NeuronKind, ...] = ("ternary-spike", "lif")
 """What may have no parameters at all."""
@@ -47,16 +49,24 @@ class KeyLayout:
     positions: int | None
     """Positions that a readout without global pooling sees, H * W."""
 
-    def names(self) -> tuple[str, ...]:
-        """The architectures that have this neuron and these layers, in whatever widths."""
+    def names(self, *, mixed: bool = False) -> tuple[str, ...]:
+        """The architectures that have this neuron and these layers, in whatever widths.
+
+        Args:
+            mixed: The neurons are not all of one kind, and are stated by the user.
+        """
         if self.plan is None:
             return ()
         found = _skeleton(self.plan)
         return tuple(
             name
             for name, entry in ARCHITECTURES.items()
-            if entry.neuron in self.neurons and _skeleton(entry.plan) == found
+            if (mixed or entry.neuron in self.neurons) and _skeleton(entry.plan) == found
         )
+
+    def mixable(self) -> bool:
+        """Whether layers of neurons may be of several kinds."""
+        return isinstance(self.plan, (ResNetPlan, VGGPlan))
 
     def input_shape(self, entry: Architecture) -> tuple[int, int, int]:
         """(C, H, W) for ``entry``: C as found; H and W only where the readout depends on them."""
@@ -94,6 +104,8 @@ def read_layout(tensors: Mapping[str, Tensor]) -> KeyLayout:
         readout = "model.fc.conv.weight"
     elif convolutions := _numbered(r"model\.features\.(\d+)\.pool\.weight", shapes):
         plan = _vgg_plan(convolutions, shapes)
+        if f"model.features.{min(convolutions)}.pool.gain" in shapes:
+            plan = TTFSPlan(vgg=_ttfs_vgg_plan(convolutions, shapes))
         first = f"model.features.{min(convolutions)}.pool.weight"
         readout = "model.classifier.conv.weight"
     elif convolutions := _numbered(r"model\.features\.(\d+)\.fwd\.module\.0\.weight", shapes):
@@ -148,6 +160,14 @@ def _vgg_plan(convolutions: list[int], shapes: Mapping[str, tuple[int, ...]]) ->
     return VGGPlan(layout=_layout(layout), global_pool=True, dropout=period == 4)
 
 
+def _ttfs_vgg_plan(convolutions: list[int], shapes: Mapping[str, tuple[int, ...]]) -> VGGPlan:
+    layout: list[int | str] = []
+    for number, following in zip(convolutions, [*convolutions[1:], None], strict=True):
+        layout.append(_size(shapes, f"model.features.{number}.pool.weight", 0))
+        layout += _poolings(0 if following is None else following - number - 2)
+    return VGGPlan(layout=_layout(layout), global_pool=True)
+
+
 def _psn_vgg_plan(convolutions: list[int], shapes: Mapping[str, tuple[int, ...]]) -> VGGPlan:
     layout: list[int | str] = []
     for number, following in zip(convolutions, [*convolutions[1:], None], strict=True):
@@ -177,8 +197,8 @@ def _size(shapes: Mapping[str, tuple[int, ...]], key: str, axis: int) -> int:
     return shape[axis] if len(shape) > axis else 0
 
 
-def _vgg(plan: VGGPlan | PSNVGGPlan) -> VGGPlan:
-    return plan.vgg if isinstance(plan, PSNVGGPlan) else plan
+def _vgg(plan: VGGPlan | PSNVGGPlan | TTFSPlan) -> VGGPlan:
+    return plan if isinstance(plan, VGGPlan) else plan.vgg
 
 
 def _last_width(plan: Plan | None) -> int:
@@ -210,6 +230,8 @@ def _in_widths(plan: Plan, found: Plan | None) -> Plan:
         return dataclasses.replace(plan, widths=tuple(widths))
     if isinstance(plan, PSNVGGPlan):
         return PSNVGGPlan(vgg=_vgg_in_widths(plan.vgg, found))
+    if isinstance(plan, TTFSPlan):
+        return TTFSPlan(vgg=_vgg_in_widths(plan.vgg, found))
     return _vgg_in_widths(plan, found)
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from trispike.nn.neurons import CTSN, TernarySpike
+from trispike.nn.ttfs import StandardizedConv2d, StandardizedLinear, TimeWeights
 
 __all__ = ["randomize"]
 
@@ -40,5 +41,12 @@ def randomize(model: nn.Module, seed: int = 0) -> None:
                     uniform(parameter, -2.0, 2.0)
             elif isinstance(m, TernarySpike) and m.fire_ratio is not None:
                 uniform(m.fire_ratio, 0.5, 1.5)
+            elif isinstance(m, TimeWeights):
+                for parameter in m.parameters():
+                    uniform(parameter, 1.1, 1.9)
             elif isinstance(m, (nn.Conv2d, nn.Linear)) and m.bias is not None:
                 uniform(m.bias, -0.3, 0.3)
+            if isinstance(m, (StandardizedConv2d, StandardizedLinear)):
+                m.gain.mul_(torch.rand(m.gain.shape, generator=generator) + 0.5)
+                if m.offset is not None:
+                    uniform(m.offset, -0.01, 0.01)

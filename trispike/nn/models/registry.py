@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
-from torch import nn
+from torch import Tensor, nn
 
 from trispike.errors import InvalidNetworkError
 from trispike.nn.models.blocks import Ends, NeuronFactory
 from trispike.nn.models.psn_vgg import PSNVGG, PSNVGGPlan
 from trispike.nn.models.resnet import ResNet, ResNetPlan
 from trispike.nn.models.spike_model import InputKind, SpikeModel
+from trispike.nn.models.ttfs_vgg import TTFSVGG, TTFSPlan
 from trispike.nn.models.vgg import VGG, Layout, VGGPlan
 from trispike.nn.neurons import (
     CTSN,
@@ -29,16 +30,32 @@ from trispike.nn.neurons import (
     TernarySpike,
 )
 from trispike.nn.surrogate import DEFAULT_SURROGATE
+from trispike.nn.ttfs import TTFS, TimeForm, TimeWeights
 
-__all__ = ["ARCHITECTURES", "Architecture", "NeuronKind", "Plan", "architecture", "build_model"]
+__all__ = [
+    "ARCHITECTURES",
+    "MIXED_KINDS",
+    "Architecture",
+    "NeuronKind",
+    "Plan",
+    "architecture",
+    "build_model",
+    "neuron_layers",
+]
 
-NeuronKind: TypeAlias = Literal["ctsn", "ternary-spike", "lif"]
+NeuronKind: TypeAlias = Literal["ctsn", "ternary-spike", "lif", "ttfs"]
 """First part of an architecture's name."""
+
+MIXED_KINDS: tuple[NeuronKind, ...] = ("ctsn", "ternary-spike", "lif")
+"""Neurons of which one network may hold several kinds, layer by layer."""
+
+ONCE_LAYERS = ("vgg6", "vgg11", "vgg16")
+"""Layers that are offered with neurons that fire once."""
 
 BINARY_LAYERS = ("vgg6", "vgg11", "resnet8", "resnet19")
 """Layers that are offered with plain LIF neurons, to compare binary spikes with ternary ones."""
 
-Plan: TypeAlias = ResNetPlan | VGGPlan | PSNVGGPlan
+Plan: TypeAlias = ResNetPlan | VGGPlan | PSNVGGPlan | TTFSPlan
 """The layers of an architecture."""
 
 
@@ -137,6 +154,13 @@ def _table() -> dict[str, Architecture]:
         for entry in _families("lif")
         if entry.name in BINARY_LAYERS
     ]
+    entries += [
+        dataclasses.replace(
+            entry, name=f"ttfs-{entry.name}", plan=TTFSPlan(vgg=entry.plan), tau=1.0
+        )
+        for entry in _families("ttfs")
+        if entry.name in ONCE_LAYERS and isinstance(entry.plan, VGGPlan)
+    ]
     entries.append(
         Architecture(
             name="ctsn-vggsnn-psn",
@@ -151,7 +175,7 @@ def _table() -> dict[str, Architecture]:
 
 
 ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(_table())
-"""Every architecture by name: ``ctsn-``, ``ternary-spike-`` or ``lif-`` and its layers."""
+"""Every architecture by name: ``ctsn-``, ``ternary-spike-``, ``lif-`` or ``ttfs-`` and layers."""
 
 
 def architecture(name: str) -> Architecture:
@@ -184,6 +208,8 @@ def build_model(
     input_kind: InputKind | None = None,
     classes: int | None = None,
     plan: Plan | None = None,
+    neurons: Sequence[NeuronKind] | None = None,
+    time_weights: TimeForm | Sequence[float] | Tensor | None = None,
 ) -> SpikeModel:
     """An architecture with fresh weights, in training mode.
 
@@ -199,6 +225,10 @@ def build_model(
         input_kind: How the input presents itself; default as published.
         classes: Logits; default as published.
         plan: The layers; default as published. ``dataclasses.replace`` makes narrower ones.
+        neurons: For a network of several kinds: the kind of every layer of neurons, in the order
+            of the layers, out of ``MIXED_KINDS``; default: all of the architecture's.
+        time_weights: Of networks that fire once: how the weights of the time steps are
+            parametrized, or these weights; default ``"power"``. See ``TimeWeights``.
 
     Raises:
         InvalidNetworkError: An argument is out of range or does not go with the architecture.
@@ -213,6 +243,7 @@ def build_model(
     neuron = _neuron_factory(
         entry,
         plan,
+        _kinds(entry, plan, neurons),
         form=form,
         v_threshold=v_threshold,
         tau=entry.tau if tau is None else tau,
@@ -224,7 +255,46 @@ def build_model(
         steps=steps,
         input_kind=input_kind or entry.input_kind,
         input_shape=ends.input_shape,
+        readout=_time_weights(entry, steps, time_weights),
     )
+
+
+def neuron_layers(plan: Plan) -> int:
+    """Layers of neurons of a plan."""
+    if isinstance(plan, ResNetPlan):
+        return (3 if plan.stem == "three-conv3x3" else 1) + 2 * sum(plan.blocks)
+    return len((plan if isinstance(plan, VGGPlan) else plan.vgg).widths)
+
+
+def _kinds(
+    entry: Architecture, plan: Plan, neurons: Sequence[NeuronKind] | None
+) -> tuple[NeuronKind, ...]:
+    """The kind of every layer of neurons."""
+    count = neuron_layers(plan)
+    if neurons is None:
+        return (entry.neuron,) * count
+    mixable = isinstance(plan, (ResNetPlan, VGGPlan))
+    _refuse(entry, "neurons", neurons, not mixable)
+    unknown = sorted(set(neurons) - set(MIXED_KINDS))
+    if unknown or len(neurons) != count:
+        raise InvalidNetworkError(
+            f"architecture {entry.name!r}, neurons by layer",
+            got=f"unknown kinds {', '.join(unknown)}" if unknown else f"{len(neurons)} kinds",
+            expected=f"{count} out of {', '.join(MIXED_KINDS)}, one for each layer of neurons",
+            fix="Name the kind of every layer, in the order of the layers.",
+        )
+    return tuple(neurons)
+
+
+def _time_weights(
+    entry: Architecture, steps: int, chosen: TimeForm | Sequence[float] | Tensor | None
+) -> TimeWeights | None:
+    if entry.neuron != "ttfs":
+        _refuse(entry, "time_weights", chosen, chosen is not None)
+        return None
+    if chosen is None or isinstance(chosen, str):
+        return TimeWeights(steps, chosen or "power")
+    return TimeWeights(steps, "given", chosen)
 
 
 def _layers(plan: Plan, ends: Ends, neuron: NeuronFactory) -> nn.Module:
@@ -232,12 +302,15 @@ def _layers(plan: Plan, ends: Ends, neuron: NeuronFactory) -> nn.Module:
         return ResNet(plan, ends, neuron)
     if isinstance(plan, VGGPlan):
         return VGG(plan, ends, neuron)
+    if isinstance(plan, TTFSPlan):
+        return TTFSVGG(plan, ends, neuron)
     return PSNVGG(plan, ends, neuron)
 
 
 def _neuron_factory(
     entry: Architecture,
     plan: Plan,
+    kinds: tuple[NeuronKind, ...],
     *,
     form: Form | None,
     v_threshold: float,
@@ -245,20 +318,27 @@ def _neuron_factory(
     amplitude: Amplitude | None,
     surrogate: str,
 ) -> NeuronFactory:
-    if entry.neuron != "ctsn":
+    """Makes the neurons of one layer after the other, in the order of the layers."""
+    if "ctsn" not in kinds:
         _refuse(entry, "form", form, form not in (None, "static"))
-    if entry.neuron != "ternary-spike":
+    if "ternary-spike" not in kinds:
         _refuse(entry, "amplitude", amplitude, amplitude is not None)
+    if "ttfs" in kinds:
+        _refuse(entry, "tau", tau, tau != 1)
     if isinstance(plan, PSNVGGPlan):
         _refuse(entry, "form", form, form not in (None, "dynamic"))
+    following = iter(kinds)
 
     def make(channels: int) -> SpikingNeuron:
+        kind = next(following)
         if isinstance(plan, PSNVGGPlan):
             return ComplementaryTernarySpike(2 * v_threshold, tau, surrogate)
-        if entry.neuron == "ctsn":
+        if kind == "ctsn":
             return CTSN(form or "static", v_threshold, tau, surrogate)
-        if entry.neuron == "lif":
+        if kind == "lif":
             return LIF(v_threshold, tau, surrogate=surrogate)
+        if kind == "ttfs":
+            return TTFS(v_threshold, surrogate=surrogate)
         return TernarySpike(v_threshold, tau, amplitude, channels, surrogate)
 
     return make

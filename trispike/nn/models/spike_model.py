@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from trispike.errors import InvalidDataError, InvalidNetworkError
 from trispike.nn.neurons import Form
+from trispike.nn.ttfs import TimeWeights, wrong_length
 
 __all__ = ["InputKind", "Provenance", "SpikeModel"]
 
@@ -36,19 +37,23 @@ class Provenance:
     """Leak of every neuron."""
     input_kind: InputKind
     """How the input presents itself."""
+    neurons: str = ""
+    """Kinds of the layers' neurons, with commas between them, where they are not all of one."""
 
 
 class SpikeModel(nn.Module):
     """A spiking classifier; its parameters begin with ``model.``, as published.
 
-    Calling it gives logits averaged over time, (N, classes); :meth:`forward_steps` gives them at
-    every step, (T, N, classes). ``provenance`` says which checkpoint it was loaded from, if any.
+    Calling it gives logits averaged over time, (N, classes), or weighted with ``readout``;
+    :meth:`forward_steps` gives them at every step, (T, N, classes). ``provenance`` says which
+    checkpoint it was loaded from, if any.
 
     Args:
         model: Maps (T, N, C, H, W) to logits at every step, (T, N, classes).
         steps: T.
         input_kind: How the input presents itself.
         input_shape: (C, H, W) of one frame that the model is meant for.
+        readout: Weights of the time steps; None: their mean.
 
     Raises:
         InvalidNetworkError: ``steps`` or ``input_kind`` is out of range.
@@ -61,6 +66,7 @@ class SpikeModel(nn.Module):
         steps: int,
         input_kind: InputKind,
         input_shape: tuple[int, int, int],
+        readout: TimeWeights | None = None,
     ) -> None:
         super().__init__()
         if steps < 1:
@@ -74,7 +80,10 @@ class SpikeModel(nn.Module):
                 expected="one of " + ", ".join(get_args(InputKind)),
                 fix="Choose one of these.",
             )
+        if readout is not None and readout.length != steps:
+            raise wrong_length(readout.length, steps)
         self.model = model
+        self.readout = readout
         self.steps = steps
         self.input_kind: InputKind = input_kind
         self.input_shape = input_shape
@@ -83,7 +92,7 @@ class SpikeModel(nn.Module):
         self.register_forward_pre_hook(_check_input)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits averaged over time, (N, classes).
+        """Logits averaged over time, or weighted with ``readout``, (N, classes).
 
         Args:
             x: (N, C, H, W), or (N, T, C, H, W) if ``input_kind`` is ``"frames"``.
@@ -91,12 +100,21 @@ class SpikeModel(nn.Module):
         Raises:
             InvalidDataError: x has another number of axes, channels or steps.
         """
-        return self._steps(x).mean(0)
+        steps = self._steps(x)
+        if self.readout is None:
+            return steps.mean(0)
+        logits: Tensor = self.readout(steps)
+        return logits
 
     def forward_steps(self, x: Tensor) -> Tensor:
-        """Logits at every time step, (T, N, classes), for the same input."""
+        """Logits at every time step, (T, N, classes), for the same input.
+
+        Their mean over time is what the model returns: with a ``readout``, they are multiplied
+        with its weights and T.
+        """
         _check_input(self, (x,))
-        return self._steps(x)
+        steps = self._steps(x)
+        return steps if self.readout is None else self.readout.spread(steps)
 
     def _steps(self, x: Tensor) -> Tensor:
         if self.input_kind == "static":
