@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ from trispike.network.network import IntegerNetwork, Network
 from trispike.network.plasticity import Plasticity, PlasticState
 
 Array: TypeAlias = npt.NDArray[Any]
+
+Keep: TypeAlias = Literal["last", "sample", "step"]
+"""Which learned weights an engine returns: those after the run, every sample, or every step."""
 
 EVERY = "*"
 """Stands for every connection that can be plastic."""
@@ -108,6 +111,42 @@ def updates_per_sample(network: Network) -> dict[str, int]:
     return found
 
 
+def kept_weights(
+    network: Network, keep: Keep, samples: int, targets: Collection[str] | None = None
+) -> dict[str, Array]:
+    """The arrays that a run of so many samples fills, by label of a plastic connection.
+
+    They hold the trained weights, in units of 2**-fine_bits: (outputs, inputs), after N of samples
+    or (N, T) before it.
+    """
+    before = {"last": (), "sample": (samples,), "step": (samples, network.steps)}[keep]
+    arrays = {}
+    for label, connection in plastic(network).items():
+        if targets is None or connection.target in targets:
+            rule, weight = _parts(connection)
+            fine = rule.start(weight).fine.astype(np.int32)
+            arrays[label] = np.broadcast_to(fine, (*before, *fine.shape)).copy()
+    return arrays
+
+
+def keep_weights(arrays: Mapping[str, Array], keep: Keep, sample: int, t: int, fine: Any) -> None:
+    """Write the weights after a step of a sample, by label, where :func:`kept_weights` has them."""
+    index = {"last": (), "sample": (sample,), "step": (sample, t)}[keep]
+    for label, array in arrays.items():
+        array[index] = fine[label]
+
+
+def check_keep(keep: str) -> None:
+    """Raise InvalidSettingError unless an engine knows which weights are meant."""
+    if keep not in get_args(Keep):
+        raise InvalidSettingError(
+            "weights",
+            got=repr(keep),
+            expected="one of " + ", ".join(get_args(Keep)),
+            fix="Choose which learned weights to return.",
+        )
+
+
 class Learner:
     """The weights of the plastic connections into some populations while samples pass.
 
@@ -116,7 +155,7 @@ class Learner:
         targets: Populations whose connections are meant; None: all.
     """
 
-    def __init__(self, network: Network, targets: set[str] | None = None) -> None:
+    def __init__(self, network: Network, targets: Collection[str] | None = None) -> None:
         self._network = network
         self._trained = {
             label: connection

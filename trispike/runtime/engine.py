@@ -50,6 +50,10 @@ class Result:
     """(N,), if given."""
     records: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
     """``records[population][trace]``: (N, T, *shape), traces as in :data:`TRACES`."""
+    weights: Mapping[str, Array] = field(default_factory=dict)
+    """By label of a plastic connection: learned weights, int32 in units of 2**-fine_bits of its
+    rule: (outputs, inputs) after the run; or (N, ...) after every sample, or (N, T, ...) after
+    every step, where the engine was told so."""
 
     @property
     def predictions(self) -> npt.NDArray[np.int64]:
@@ -165,13 +169,20 @@ class Run:
         for first, end in itertools.pairwise(edges):
             yield slice(first, end)
 
-    def result(self, engine: str, ledger: Ledger, seconds: float | None = None) -> Result:
+    def result(
+        self,
+        engine: str,
+        ledger: Ledger,
+        seconds: float | None = None,
+        weights: Mapping[str, Array] | None = None,
+    ) -> Result:
         """The result, once everything is filled.
 
         Args:
             engine: Name of the engine.
             ledger: What was counted.
             seconds: Time of the run; by default since this object was made.
+            weights: Of a plastic network: what it has learned.
         """
         return Result(
             logits=np.einsum("ntk,t->nk", self.step_logits, self.network.readout.weights),
@@ -182,6 +193,7 @@ class Run:
             engine=engine,
             labels=self.labels,
             records=self.records,
+            weights=weights or {},
         )
 
 
