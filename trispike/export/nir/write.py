@@ -37,6 +37,7 @@ from trispike.network import (
 )
 from trispike.network.connection import Shape
 from trispike.network.files import whole_file
+from trispike.network.learning import refuse_plastic
 from trispike.network.schedules import refuse_schedules
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -80,6 +81,7 @@ def to_graph(network: Network, *, dt: float = 1.0) -> Any:
     """
     checked_dt(dt)
     refuse_schedules(network, "NIR")
+    refuse_plastic(network, "NIR")
     parts = _Parts(network, dt)
     parts.add_input()
     for name, population in network.populations.items():

@@ -15,6 +15,7 @@ from trispike.export.onnx.forms import Form, Parts, build_parts
 from trispike.export.onnx.nodes import DOMAIN, OPSET
 from trispike.export.onnx.numbers import Numbers, numbers_for
 from trispike.network import Network, digest
+from trispike.network.learning import refuse_plastic
 from trispike.network.network import PAYLOAD_LIMIT
 from trispike.network.schedules import refuse_schedules
 
@@ -52,6 +53,7 @@ def build_model(
             fix="Choose one of these.",
         )
     refuse_schedules(network, "ONNX")
+    refuse_plastic(network, "ONNX")
     numbers = numbers_for(network, carrier)
     parts = build_parts(network, form, numbers, observe)
     model = helper.make_model(

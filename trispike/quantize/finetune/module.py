@@ -21,6 +21,7 @@ from trispike.network import (
     Population,
 )
 from trispike.network.connection import Operator
+from trispike.network.learning import refuse_plastic
 from trispike.network.network import PAYLOAD_LIMIT
 from trispike.network.schedules import refuse_schedules
 from trispike.network.stages import stages
@@ -143,6 +144,7 @@ class IntegerModule(nn.Module):
     ) -> None:
         super().__init__()
         refuse_schedules(network, "fine-tuning", once=False)
+        refuse_plastic(network, "fine-tuning")
         kinds = checked_trained(trained)
         start = from_integers(network) if initial is None else initial
         self.network = network

@@ -12,9 +12,9 @@ import numpy.typing as npt
 from trispike.errors import InvalidSettingError
 from trispike.network import FloatNetwork, IntegerNetwork, Network, digest
 from trispike.network.fixed_point import never, state_limit
-from trispike.network.network import PAYLOAD_LIMIT
+from trispike.network.learning import refuse_plastic
 from trispike.network.neuron import FixedPointNeuron
-from trispike.quantize.headroom import accumulator_bound, headroom_bits, state_bound
+from trispike.quantize.headroom import arrivals_bound, headroom_bits, state_bound
 from trispike.runtime.diagnose.advice import advise, guilty_layer
 from trispike.runtime.diagnose.content import (
     ConnectionDiagnosis,
@@ -74,7 +74,9 @@ def diagnose(
         InvalidSettingError: The networks are swapped or of one kind, or a batch size below 1.
         InvalidNetworkError: They are not of one origin.
         InvalidDataError: Data or labels do not fit, or there are none.
+        UnsupportedError: The integer network is plastic.
     """
+    refuse_plastic(integer, "diagnosis")
     source, integer = checked_pair(source, integer)
     data, labels = checked_data(source, data, labels)
     if batch_size is not None and batch_size < 1:
@@ -194,12 +196,7 @@ def _farthest(factors: Array) -> float | None:
 def _bound(integer: IntegerNetwork, name: str) -> int:
     """Largest magnitude of a state, whatever the input."""
     population = integer.populations[name]
-    channels = channels_of(integer, name)
-    accumulator = np.zeros(channels, np.int64)
-    for c in integer.into(name):
-        payload = PAYLOAD_LIMIT if integer.input.name in c.sources else 1
-        shape = c.output_shape(integer.source_shape(c))
-        accumulator += accumulator_bound(c, shape, channels, payload)
+    accumulator = arrivals_bound(integer, integer.into(name), channels_of(integer, name))
     neuron = population.neuron
     assert isinstance(neuron, FixedPointNeuron)
     return state_bound(neuron, population.shape, accumulator, integer.steps)

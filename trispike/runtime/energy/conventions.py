@@ -23,6 +23,7 @@ from trispike.errors import InvalidDataError
 from trispike.network import Connection, Conv2d, Identity, Network, fan_out, synapse_count
 from trispike.network.connection import Shape
 from trispike.network.dynamics import time_steps
+from trispike.network.learning import Learner, plastic
 from trispike.runtime.derived_counts import check_ledger
 from trispike.runtime.energy.profile import load_profile
 from trispike.runtime.input_counts import InputCounts
@@ -145,7 +146,10 @@ def neurobench_before_folding(network: Network, data: npt.NDArray[Any]) -> Conve
     reach = {n: fan_out(c, pooled[n]) for n, c in bare.items()}
     dense = sum(synapse_count(c, pooled[n], include_zero_weights=True) for n, c in bare.items())
     ac = mac = 0
-    for step in time_steps(network, network.input.encode(data, network.steps)):
+    encoded = network.input.encode(data, network.steps)
+    learner = Learner(network)
+    parts = np.split(encoded, len(data)) if plastic(network) else [encoded]
+    for step in (s for part in parts for s in time_steps(network, part, learner=learner)):
         for label, c in layers.items():
             seen = np.sum([arrived.astype(np.float64) for arrived in step.arrived[label]], axis=0)
             seen = c.pool.apply(seen) / c.pool.area if c.pool else seen

@@ -6,6 +6,7 @@ import os
 
 from trispike.errors import MissingDependencyError
 from trispike.network import Network
+from trispike.network.learning import refuse_plastic
 from trispike.network.schedules import refuse_schedules
 from trispike.runtime.engine import Array, Progress, Recording, Result, Run, check_positive
 
@@ -55,6 +56,7 @@ class FastEngine:
         from trispike.runtime.fast.device import DeviceMachine  # noqa: PLC0415
 
         refuse_schedules(network, "the fast engine")
+        refuse_plastic(network, "fast engine")
         self.network = network
         self.strict = strict
         self.threads = threads or len(os.sched_getaffinity(0))

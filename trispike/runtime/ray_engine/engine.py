@@ -13,6 +13,7 @@ import numpy as np
 
 from trispike.errors import EngineError, InvalidSettingError, TrispikeError
 from trispike.network import Network
+from trispike.network.learning import refuse_plastic
 from trispike.runtime.engine import Array, Progress, Recording, Result, Run, check_positive
 from trispike.runtime.ledger import Ledger, LedgerCounter
 from trispike.runtime.local_engines import LOCAL_ENGINES, default_engine
@@ -80,6 +81,8 @@ class RayEngine:
         **options: Any,
     ) -> None:
         check_positive(workers=workers, shard_size=shard_size)
+        # Weights that one sample hands on to the next cannot go by way of several workers.
+        refuse_plastic(network, "ray engine")
         inner = inner or default_engine()
         if inner not in LOCAL_ENGINES:
             raise InvalidSettingError(

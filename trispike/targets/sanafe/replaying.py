@@ -19,6 +19,7 @@ from trispike.network import (
     synapse_count,
     synapse_pairs,
 )
+from trispike.network.learning import refuse_plastic
 from trispike.targets.sanafe.prices import Mesh
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -106,10 +107,11 @@ def replay(
         InvalidSettingError: An unknown policy, a population without a place.
         InvalidDataError: Spikes of another shape.
         UnsupportedError: Several chips, more neurons on a core than SANA-FE takes, graded
-            payloads, an input that is not placed, more synapses than memory would hold.
+            payloads, an input that is not placed, more synapses than memory would hold, plasticity.
     """
     _check_choice("inputs", inputs, INPUTS)
     _check_choice("updates", updates, UPDATES)
+    refuse_plastic(network, "SANA-FE")
     samples = len(spikes[network.input.name])
     places = _checked_cores(network, cores, mesh)
     _check_input(network, spikes[network.input.name], inputs, placed=network.input.name in places)
