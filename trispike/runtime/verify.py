@@ -168,7 +168,31 @@ def _difference(
         for name in network.order
         for trace in ("i", "c", "v", "s")
     ]
-    pairs += [("step_logits", a.step_logits, b.step_logits)]
+    pairs.append(("step_logits", a.step_logits, b.step_logits))
+    logits = (a.logits, b.logits)
+    return earliest_difference(
+        b.engine, pairs, logits, first=first, tolerance=tolerance
+    ) or _ledger_difference(a.ledger, b.ledger, b.engine)
+
+
+def earliest_difference(
+    engine: str,
+    pairs: Sequence[tuple[str, Array, Array]],
+    logits: tuple[Array, Array],
+    *,
+    first: int = 0,
+    tolerance: float = 0.0,
+) -> Difference | None:
+    """The first value of an engine that is not the expected one.
+
+    Args:
+        engine: Name of the engine.
+        pairs: Name, expected values and those of the engine, (N, T, ...) both, in the order in
+            which they are computed within a step.
+        logits: Expected ones and those of the engine, (N, classes); they come last.
+        first: Number of the first sample.
+        tolerance: As in :attr:`Certificate.tolerance`.
+    """
     # By sample, then by step; what comes earlier within a step comes earlier in the list.
     found = [
         (index[:2], order, index)
@@ -179,12 +203,12 @@ def _difference(
         _, order, index = min(found)
         what, ours, theirs = pairs[order]
         sample, step, *rest = index
-        return _differing(b.engine, what, ours[index], theirs[index], first + sample, step, rest)
-    if index := _first_unequal(a.logits, b.logits, tolerance):
+        return _differing(engine, what, ours[index], theirs[index], first + sample, step, rest)
+    ours, theirs = logits
+    if index := _first_unequal(ours, theirs, tolerance):
         sample, *rest = index
-        ours, theirs = a.logits[index], b.logits[index]
-        return _differing(b.engine, "logits", ours, theirs, first + sample, None, rest)
-    return _ledger_difference(a.ledger, b.ledger, b.engine)
+        return _differing(engine, "logits", ours[index], theirs[index], first + sample, None, rest)
+    return None
 
 
 def _differing(
