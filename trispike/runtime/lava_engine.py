@@ -10,6 +10,7 @@ import numpy as np
 
 from trispike.errors import UnsupportedError
 from trispike.network import IntegerNetwork, Network
+from trispike.network.learning import Keep, check_keep, kept_weights
 from trispike.runtime.engine import Array, Progress, Recording, Result, Run
 from trispike.runtime.ledger import NOWHERE, LedgerCounter
 from trispike.runtime.sample_counts import SampleCounter
@@ -28,6 +29,8 @@ class LavaEngine:
         timeout: Wall-clock limit of one call of :meth:`run`, in seconds, starting and ending the
             processes included; None: as long as they keep moving.
         strict: Raise when a state leaves its range, instead of clipping and counting.
+        weights: Of a plastic network: which learned weights to return: those after the run
+            ("last"), after every "sample", or every "step".
 
     Raises:
         UnsupportedError: The network is not an integer network, or has a loop that is too fast
@@ -39,7 +42,12 @@ class LavaEngine:
     name = "lava"
 
     def __init__(
-        self, network: Network, *, timeout: float | None = None, strict: bool = False
+        self,
+        network: Network,
+        *,
+        timeout: float | None = None,
+        strict: bool = False,
+        weights: Keep = "last",
     ) -> None:
         if not isinstance(network, IntegerNetwork):
             raise UnsupportedError(
@@ -53,9 +61,11 @@ class LavaEngine:
         from trispike.targets.lava.session import LavaSession, check_network  # noqa: PLC0415
 
         check_network(network)
+        check_keep(weights)
         self.network = network
         self.timeout = timeout
         self.strict = strict
+        self.weights = weights
         self._session = LavaSession
 
     def run(
@@ -78,7 +88,9 @@ class LavaEngine:
         run = Run(self.network, inputs, labels, record)
         counter = _SharedCounter(self.network, run.samples if per_sample else None)
         counter.add_samples(run.samples)
+        weights = kept_weights(self.network, self.weights, run.samples)
         each = _bytes_per_sample(self.network, run.wanted)
+        each += 0 if self.weights == "last" else sum(a[:1].nbytes for a in weights.values())
         capacity = max(1, min(run.samples, MEMORY_BYTES // each))
         seconds = 0.0
         if run.samples:
@@ -89,6 +101,7 @@ class LavaEngine:
                 counter=counter,
                 timeout=self.timeout,
                 strict=self.strict,
+                weights=self.weights,
             ) as session:
                 start = time.perf_counter()
                 for batch in run.batches(capacity):
@@ -100,8 +113,10 @@ class LavaEngine:
                     for name, traces in stream.records.items():
                         for trace, values in traces.items():
                             run.records[name][trace][batch] = values
+                    for label, learned in stream.weights.items():
+                        weights[label][... if self.weights == "last" else batch] = learned
                 seconds = time.perf_counter() - start
-        return run.result(self.name, counter.ledger(), seconds)
+        return run.result(self.name, counter.ledger(), seconds, weights)
 
 
 class _SharedCounter(LedgerCounter):

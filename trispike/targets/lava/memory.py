@@ -30,3 +30,10 @@ def shared_zeros(shape: tuple[int, ...] | int, dtype: npt.DTypeLike) -> npt.NDAr
     shape = (shape,) if isinstance(shape, int) else shape
     size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
     return np.frombuffer(AnonymousMemory(size).buf, np.uint8, size).view(dtype).reshape(shape)
+
+
+def shared_copy(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A copy of an array that forked processes share."""
+    shared = shared_zeros(array.shape, array.dtype)
+    shared[...] = array
+    return shared

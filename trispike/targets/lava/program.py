@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from trispike.network import Connection, FixedPointNeuron, IntegerNetwork, Step
+from trispike.network.learning import Keep, Learner, keep_weights, kept_weights
 from trispike.network.network import PAYLOAD_LIMIT
-from trispike.targets.lava.kernels import compile_connection
-from trispike.targets.lava.memory import shared_zeros
+from trispike.targets.lava.kernels import Kernel, compile_connection
+from trispike.targets.lava.memory import shared_copy, shared_zeros
 from trispike.targets.lava.schedule import Schedule
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -102,7 +103,13 @@ class InputProgram:
 class _Arrivals:
     """Spikes on their way into one target: what its connections deliver when."""
 
-    def __init__(self, network: IntegerNetwork, target: str, schedule: Schedule) -> None:
+    def __init__(
+        self,
+        network: IntegerNetwork,
+        target: str,
+        schedule: Schedule,
+        learner: Learner | None = None,
+    ) -> None:
         self.connections = [
             (label, connection, schedule.latency(connection))
             for label, connection in network.labelled()
@@ -113,12 +120,14 @@ class _Arrivals:
             for source, latency in zip(connection.sources, latencies, strict=True):
                 latest[source] = max(latest.get(source, 1), latency)
         self.sources = tuple(latest)
+        self._network = network
+        self._learner = learner
         self._kernels = {
-            label: compile_connection(
-                connection, network.source_shape(connection), _payload(network, connection)
-            )
+            label: (connection, self._compiled(connection))
             for label, connection, _ in self.connections
         }
+        self.received: dict[str, Array] = {}
+        """By label: what its sources delivered last, summed, (1, *shape)."""
         self._shapes = {source: network.shape_of(source) for source in latest}
         # _lines[source][w - 1]: what the source fired w chip steps ago.
         self._lines = {
@@ -154,8 +163,22 @@ class _Arrivals:
             summed = arrived[0][0]
             if len(arrived) > 1:
                 summed = sum((payload[0].astype(np.int32) for payload in arrived[1:]), summed)
-            total += self._kernels[label](summed).reshape(total.shape)
+            total += self._kernel(label, connection)(summed).reshape(total.shape)
+            self.received[label] = summed[None]
         return total
+
+    def _kernel(self, label: str, connection: Connection) -> Kernel:
+        """Of the weights that a connection has now."""
+        present = self._learner.present(label, connection) if self._learner else connection
+        compiled, kernel = self._kernels[label]
+        if present is not compiled:
+            kernel = self._compiled(present)
+            self._kernels[label] = present, kernel
+        return kernel
+
+    def _compiled(self, connection: Connection) -> Kernel:
+        shape, payload = self._network.source_shape(connection), _payload(self._network, connection)
+        return compile_connection(connection, shape, payload)
 
 
 def _payload(network: IntegerNetwork, connection: Connection) -> int:
@@ -180,6 +203,7 @@ class PopulationProgram:
         capacity: int,
         record: Sequence[str] = (),
         counter: Counter | None = None,
+        weights: Keep = "last",
     ) -> None:
         population = network.populations[name]
         assert isinstance(population.neuron, FixedPointNeuron)
@@ -188,7 +212,9 @@ class PopulationProgram:
         self._neuron = population.neuron
         self._clock = clock
         self._counter = counter
-        self._arrivals = _Arrivals(network, name, schedule)
+        self._learner = Learner(network, (name,))
+        self._keep: Keep = weights
+        self._arrivals = _Arrivals(network, name, schedule, self._learner)
         self.sources = self._arrivals.sources
         """Names of the sources, in the order in which :meth:`receive` expects their spikes."""
         self._initial = self._neuron.initial_state(1, self.shape)
@@ -201,6 +227,9 @@ class PopulationProgram:
             for trace in record
         }
         """By trace: (capacity, T, *shape), filled during the run."""
+        kept = kept_weights(network, weights, capacity, (name,))
+        self.weights = {label: shared_copy(array) for label, array in kept.items()}
+        """By plastic connection: learned weights, filled during the run."""
         self.saturated = shared_zeros(3, np.int64)
         """First time that states left their range: sample, time step, how many values."""
 
@@ -212,9 +241,12 @@ class PopulationProgram:
         sample, t = due
         if t == 0:
             self._state = self._initial
+            self._learner.begin()
         current = self._arrivals.current(self.shape, sample, t, self._counter)
         step = self._neuron.step(self._state, current, t)
         self._state = step.state
+        self._learner.learn(self.name, t, self._arrivals.received, step.spikes)
+        keep_weights(self.weights, self._keep, sample, t, self._learner.fine)
         if self._counter:
             self._counter.add_population(
                 self.name,

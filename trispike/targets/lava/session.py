@@ -18,6 +18,7 @@ from trispike.errors import (
     UnsupportedError,
 )
 from trispike.network import IntegerNetwork
+from trispike.network.learning import Keep, check_keep
 from trispike.network.network import PAYLOAD_LIMIT
 from trispike.targets.lava.imports import Loihi2SimCfg
 from trispike.targets.lava.processes.pipeline import (
@@ -52,6 +53,9 @@ class Stream:
     """(n, T, classes), int64."""
     records: Mapping[str, Mapping[str, Array]]
     """records[population][trace]: (n, T, *shape)."""
+    weights: Mapping[str, Array]
+    """By label of a plastic connection, int32 in units of 2**-fine_bits of its rule: (outputs,
+    inputs) after the last sample, or (n, ...) or (n, T, ...) as the session was told."""
 
 
 class PipelineConfig(Loihi2SimCfg):
@@ -75,6 +79,8 @@ class LavaSession:
         counter: Counts the events; its arrays must be shared memory.
         timeout: Wall-clock limit in seconds, from the start of the session; None: none.
         strict: Raise as soon as a state has left its range.
+        weights: Which learned weights a stream returns, if the network is plastic. Where a rule
+            keeps weights, they go on from one stream of the session to the next.
 
     Raises:
         UnsupportedError: The network has a loop that is too fast for a pipeline, or consists of
@@ -90,12 +96,15 @@ class LavaSession:
         counter: Counter | None = None,
         timeout: float | None = None,
         strict: bool = False,
+        weights: Keep = "last",
     ) -> None:
         check_network(network)
+        check_keep(weights)
         self.network = network
         self.capacity = capacity
         self.timeout = timeout
         self.strict = strict
+        self.weights: Keep = weights
         self.schedule = schedule(network)
         names = [network.input.name, *network.order, network.readout.name]
         self._clock = Clock(self.schedule, names)
@@ -109,6 +118,7 @@ class LavaSession:
                 capacity=capacity,
                 record=(record or {}).get(name, ()),
                 counter=counter,
+                weights=weights,
             )
             for name in network.order
         }
@@ -175,6 +185,11 @@ class LavaSession:
                 }
                 for name, program in self._populations.items()
                 if program.records
+            },
+            weights={
+                label: (array if self.weights == "last" else array[:samples]).copy()
+                for program in self._populations.values()
+                for label, array in program.weights.items()
             },
         )
 
