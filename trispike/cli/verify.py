@@ -115,6 +115,7 @@ def print_certificate(certificate: Certificate) -> None:
         f"{certificate.samples} samples, {certificate.populations} populations, traces "
         f"{', '.join(certificate.traces)} at every step, logits and ledger: "
         f"{certificate.values_compared:,} values compared"
+        + (", learned weights included" if certificate.learned else "")
         + (f", states and logits within {certificate.tolerance:g}" if certificate.tolerance else "")
     )
     if certificate.first_difference:

@@ -26,6 +26,9 @@ ENGINES: dict[str, Callable[..., Engine]] = {
 }
 """The reference first: it defines what the others have to equal."""
 
+LEARNING_ENGINES = (ReferenceEngine.name, LavaEngine.name)
+"""Those that run plastic networks."""
+
 _PACKAGES = {
     ReferenceEngine.name: "numpy",
     FastEngine.name: "torch",

@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from trispike.errors import InvalidDataError, InvalidSettingError
 from trispike.network import Network, digest
+from trispike.network.learning import plastic
 from trispike.runtime.engine import TRACES, Result
-from trispike.runtime.engines import build_engine, engine_version
+from trispike.runtime.engines import LEARNING_ENGINES, build_engine, engine_version
 from trispike.runtime.ledger import Ledger
 from trispike.runtime.ledger_file import data_digest
 
@@ -34,7 +35,8 @@ class Difference:
     engine: str
     """The engine that differs from the first one."""
     what: str
-    """Trace of a population ("conv1.v"), "step_logits", "logits", or an entry of the ledger
+    """Trace of a population ("conv1.v"), "step_logits", "logits", "weights of input->fc1" (in units
+    of 2**-fine_bits), or an entry of the ledger
     ("ledger connections/conv1->conv2/synaptic_operations")."""
     sample: int | None = None
     """None in a ledger, which is summed over samples."""
@@ -67,6 +69,8 @@ class Certificate:
     populations: int
     traces: tuple[str, ...]
     """What was compared of each population, at every step."""
+    learned: tuple[str, ...]
+    """Plastic connections, of which every weight was compared after every step."""
     values_compared: int
     """Per pair of engines."""
     first_difference: Difference | None
@@ -91,7 +95,8 @@ def verify(
     Args:
         network: An integer network; or a float network, whose spikes and counts have to be equal
             and whose states and logits may differ by rounding (:data:`FLOAT_TOLERANCE`).
-        data: Raw data, as ``network.input.encode`` takes them.
+        data: Raw data, as ``network.input.encode`` takes them. Where a plastic network keeps its
+            weights, they go on through as many samples as are compared in one run.
         engines: Names; the others are compared with the first.
         progress: Called with samples finished, over all engines together.
         options: Passed to every engine (``strict``).
@@ -116,10 +121,14 @@ def verify(
             expected="at least one",
             fix="A comparison of nothing would prove nothing; pass some data.",
         )
-    built = {name: build_engine(name, network, **options) for name in dict.fromkeys(engines)}
+    built = {
+        name: build_engine(name, network, **_all_weights(network, name), **options)
+        for name in dict.fromkeys(engines)
+    }
     per_sample = sum(
         p.size * network.steps * (1 + 8 * (len(TRACES) - 1)) for p in network.populations.values()
     )
+    per_sample += sum(4 * network.steps * c.operator.weight.size for c in plastic(network).values())
     chunk = max(1, RECORD_BYTES // max(1, per_sample))
     seconds = dict.fromkeys(built, 0.0)
     compared = 0
@@ -148,15 +157,21 @@ def verify(
         samples=len(data),
         populations=len(network.populations),
         traces=TRACES,
+        learned=tuple(plastic(network)),
         values_compared=compared,
         first_difference=next(iter(differences.values()), None),
         seconds=seconds,
     )
 
 
+def _all_weights(network: Network, engine: str) -> dict[str, str]:
+    """What makes an engine return the weights after every step; one that cannot learn refuses."""
+    return {"weights": "step"} if plastic(network) and engine in LEARNING_ENGINES else {}
+
+
 def _size(result: Result) -> int:
     traces = sum(a.size for traces in result.records.values() for a in traces.values())
-    return traces + result.step_logits.size
+    return traces + result.step_logits.size + sum(a.size for a in result.weights.values())
 
 
 def _difference(
@@ -169,6 +184,7 @@ def _difference(
         for trace in ("i", "c", "v", "s")
     ]
     pairs.append(("step_logits", a.step_logits, b.step_logits))
+    pairs += [(f"weights of {n}", fine, b.weights[n]) for n, fine in a.weights.items()]
     logits = (a.logits, b.logits)
     return earliest_difference(
         b.engine, pairs, logits, first=first, tolerance=tolerance
