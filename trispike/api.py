@@ -26,6 +26,7 @@ import numpy.typing as npt
 from trispike.errors import InvalidDataError, InvalidSettingError
 from trispike.network import FloatNetwork, Network, with_steps
 from trispike.network.network import Encoding
+from trispike.network.readouts import ReadoutSteps
 from trispike.quantize import Granularity, quantize
 from trispike.runtime.activity import traffic_of
 from trispike.runtime.anytime import Anytime, EarlyExit, Energy
@@ -55,7 +56,7 @@ from trispike.targets.loihi.placement import Placement
 if TYPE_CHECKING:
     from torch import nn
 
-    from trispike.export import Proof
+    from trispike.export import Proof, Takes
     from trispike.quantize.finetune import Finetuning
     from trispike.runtime.report import Report
 
@@ -88,6 +89,8 @@ def convert(
     encoding: Encoding | None = None,
     mean: Array | float = 0.0,
     std: Array | float = 1.0,
+    readout: ReadoutSteps | None = None,
+    takes: Takes | None = None,
     proof_samples: int = PROOF_SAMPLES,
     data_description: str = "given data",
     progress: Progress | None = None,
@@ -95,8 +98,8 @@ def convert(
     """Fold a trained module into a float network, and prove the two equal on the given data.
 
     Args:
-        module: Built of affine layers and of neurons of ``trispike.nn``, or of classes made known
-            with ``trispike.export.register_neuron``.
+        module: Built of affine layers and of neurons of ``trispike.nn``, of SpikingJelly, of
+            snnTorch, or of classes made known with ``trispike.export.register_neuron``.
         example_input: Raw data, array or tensor: (N, C, H, W) or (N, F) for direct input,
             (N, T, C, H, W) or (N, T, F) for frames. Its shape is the network's, and its first
             ``proof_samples`` samples are what the proof runs on.
@@ -106,6 +109,13 @@ def convert(
         mean: Subtracted from the data before they enter the module, scalar or (C, 1, 1); becomes
             part of the network's input.
         std: Divides the data, after the mean.
+        readout: For a module that returns logits at every step: which of them are averaged,
+            ``"mean"`` (the default), ``"last"``, or chosen steps, counted from 0. A module that
+            averages by itself is converted as it does.
+        takes: What one call of the module takes: ``"batch"``, the data as they are;
+            ``"sequence"``, (T, N, ...), time first; ``"step"``, one time step (N, ...), in T
+            calls. By default ``"batch"``; for modules of SpikingJelly and snnTorch the first of
+            ``"batch"``, ``"step"`` and ``"sequence"`` that the module can be followed with.
         proof_samples: How many samples to compare; at least 1.
         data_description: Where the data come from, for the record.
         progress: Called with the number of proved samples since the last call.
@@ -114,7 +124,8 @@ def convert(
         UnsupportedError: A part of the module has no exact form.
         FoldingError: The folded network does not behave like the module.
         InvalidDataError: The data do not fit the module.
-        InvalidSettingError: The number of time steps is nowhere stated, or below 1.
+        InvalidSettingError: The number of time steps is nowhere stated, or below 1; or a readout
+            step that is none.
         MissingDependencyError: PyTorch is not installed.
     """
     # Here, because everything after a conversion works without torch.
@@ -145,7 +156,15 @@ def convert(
     provenance = getattr(module, "provenance", None)
     recorded = {"checkpoint": asdict(provenance)} if isinstance(provenance, Provenance) else {}
     traced = trace(
-        module, shape, steps=steps, encoding=encoding, mean=mean, std=std, provenance=recorded
+        module,
+        shape,
+        steps=steps,
+        encoding=encoding,
+        mean=mean,
+        std=std,
+        readout=readout,
+        takes=takes,
+        provenance=recorded,
     )
     proof = prove(
         module, traced, data[:proof_samples], description=data_description, progress=progress

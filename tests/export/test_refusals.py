@@ -443,10 +443,25 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
         {},
         r"'getitem\(\)': got arguments .*out of bounds",
     ),
-    "a gain per step": (
+    "a gain per step before a bias": (
         lambda s, x: read(s, fired(s, x) * s.a.value),
         {"a": Constant(T, 1, 1, 1, 1)},
-        r"'mul\(\)': got a constant of shape \(4, 1, 1, 1, 1\) for \(T, N, C, H, W\); expected",
+        r"layer 'fc': got a constant added after a gain that differs from time step to time step",
+    ),
+    "a gain per step and channel": (
+        lambda s, x: read(s, fired(s, x) * s.a.value),
+        {"a": Constant(T, 1, 3, 1, 1)},
+        r"'mul\(\)': got a constant of shape \(4, 1, 3, 1, 1\) for \(T, N, C, H, W\); expected",
+    ),
+    "a sum of different gains per step": (
+        lambda s, x: read(s, fired(s, x) + fired(s, x) * s.a.value),
+        {"a": Constant(T, 1, 1, 1, 1)},
+        r"'add\(\)': got a sum of signals with different gains per time step",
+    ),
+    "a gain per step before a batch norm": (
+        lambda s, x: read(s, unmerged(s.norm((fired(s, x) * s.a.value).flatten(0, 1)))),
+        {"a": Constant(T, 1, 1, 1, 1), "norm": nn.BatchNorm2d(3)},
+        r"'norm': got a constant added after a gain that differs from time step to time step",
     ),
     "a constant with more axes": (
         after(lambda s, y: y + s.a.value),
@@ -489,7 +504,7 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
     "a batch that is looped over": (
         lambda s, x: torch.stack([fired(s, one[None]) for one in x]),
         {},
-        "Proxy object cannot be it",
+        r"the selection 0 of \(N, C, H, W\); expected one time step",
     ),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Callable
 from functools import singledispatch
 from itertools import pairwise
 from typing import Any
@@ -40,11 +41,29 @@ ADVICE = {
 LEAVES = (TimeWeights,)
 """Layers of trispike.nn that are one step of the walk, with what is inside them."""
 
+_FOREIGN: set[type[nn.Module]] = set()
+
 
 def advice(kind: str, otherwise: str) -> str:
     """The advice for a layer, function or method that does not fold."""
     plain = kind.lower().replace("_", "")
     return next((text for part, text in ADVICE.items() if part in plain), otherwise)
+
+
+def register_layer(kind: type[nn.Module], compose: Callable[[Any, Signal, str], Signal]) -> None:
+    """Make an affine layer of another library known, as a whole.
+
+    Args:
+        kind: The module class.
+        compose: As :func:`layer`, for modules of this class.
+    """
+    layer.register(kind)(compose)
+    _FOREIGN.add(kind)
+
+
+def is_foreign_layer(module: nn.Module) -> bool:
+    """Whether a module of another library is composed as a whole."""
+    return isinstance(module, tuple(_FOREIGN))
 
 
 @singledispatch

@@ -12,7 +12,18 @@ from torch import nn
 
 from trispike.errors import UnsupportedError
 from trispike.network import Neuron
+from trispike.network.connection import Operator
 from trispike.nn.neurons import SpikingNeuron
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Feedback:
+    """A connection from a population to itself, which is part of the foreign neuron."""
+
+    operator: Operator
+    """Acts on its spikes, which are -1, 0 or +1."""
+    delay: int = 1
+    """In time steps, at least 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -23,8 +34,18 @@ class AdaptedNeuron:
     """The deployed neuron, without the bias of the layers before it."""
     amplitude: npt.NDArray[Any]
     """Size of a spike in the module's output: scalar, or (C, 1, 1)."""
-    time_axis: int
-    """Axis of the module's input and output over which it integrates."""
+    time_axis: int | None
+    """Axis of the module's input and output over which it integrates; None: a call of the module
+    is one time step, from (N, ...) to (N, ...)."""
+    input_gain: npt.NDArray[Any] | float = 1.0
+    """What the module multiplies its input with."""
+    feedback: tuple[Feedback, ...] = ()
+    """Connections from the population to itself."""
+    takes: tuple[str, ...] = ()
+    """Names of the arguments after the input, which are states that the module returned one step
+    before; only if a call is one time step."""
+    returns: tuple[str, ...] = ()
+    """Names of what a call returns, "spk" first; (): the spikes alone, no tuple."""
 
 
 Adapter: TypeAlias = Callable[[nn.Module], AdaptedNeuron]
@@ -58,12 +79,21 @@ def adapt_neuron(module: nn.Module, name: str) -> AdaptedNeuron:
     # A registered adapter first: it may be for a subclass of ours that behaves otherwise.
     kind = next((kind for kind in type(module).__mro__ if kind in _ADAPTERS), None)
     if kind is not None:
-        adapted = _ADAPTERS[kind](module)
+        try:
+            adapted = _ADAPTERS[kind](module)
+        except UnsupportedError as error:
+            raise UnsupportedError(
+                f"neuron {name!r} ({type(module).__name__})",
+                got=error.got,
+                expected=error.expected,
+                fix=error.fix,
+            ) from error
     elif isinstance(module, SpikingNeuron):
         adapted = AdaptedNeuron(
             neuron=module.to_neuron(),
             amplitude=module.spike_amplitude(),
             time_axis=module.time_axis,
+            input_gain=module.input_gain(),
         )
     else:
         raise UnsupportedError(

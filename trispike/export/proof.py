@@ -8,7 +8,6 @@ where the potential lies at the threshold; every mismatch is reported with that 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -19,9 +18,9 @@ import torch
 from torch import nn
 
 from trispike.errors import FoldingError, InvalidDataError, TrispikeError
+from trispike.export.takes import first_output, working_copy
 from trispike.export.tracing import Traced
 from trispike.export.walk import TracedPopulation
-from trispike.network import FloatNetwork
 from trispike.network.dynamics import time_steps
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -149,7 +148,7 @@ def prove(
     for first in range(0, len(encoded), batch_size):
         batch = encoded[first : first + batch_size]
         spikes, logits = _run_module(module, traced, batch, precision)
-        _compare(network, batch, spikes, logits, first, tally)
+        _compare(traced, batch, spikes, logits, first, tally)
         if progress:
             progress(len(batch))
     return tally.proof(len(encoded), description)
@@ -229,12 +228,15 @@ def _run_module(
     """What every population fired, and the logits averaged as the network does."""
     # A copy for each batch, because a foreign neuron may keep its state from call to call.
     dtype = getattr(torch, precision)
-    module = copy.deepcopy(module).cpu().to(dtype).eval()
+    in_time = traced.network.input.encoding != "direct"
+    module = working_copy(
+        module, dtype, takes=traced.takes, steps=traced.network.steps, in_time=in_time
+    )
     outputs: dict[str, list[Array]] = {p.path: [] for p in traced.populations}
 
     def keep(path: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(_module: nn.Module, _args: Any, output: Any) -> None:
-            outputs[path].append(output.numpy())
+            outputs[path].append(first_output(output).numpy())
 
         return hook
 
@@ -242,7 +244,7 @@ def _run_module(
         module.get_submodule(path).register_forward_hook(keep(path))
     try:
         with torch.no_grad():
-            result = module(torch.from_numpy(batch).to(dtype))
+            result = first_output(module(torch.from_numpy(batch).to(dtype)))
     except TrispikeError:
         raise
     except Exception as error:
@@ -252,18 +254,22 @@ def _run_module(
             expected="a forward pass",
             fix="Check the shape of the data, and that the module runs as module.double()(data).",
         ) from error
-    fired = {
-        p.name: _fired(p, traced, outputs[p.path][p.call], precision) for p in traced.populations
-    }
+    fired = {p.name: _fired(p, traced, outputs[p.path], precision) for p in traced.populations}
     logits = result.numpy().astype(np.float64)
     if traced.output_time_axis is not None:
         axes = (0, traced.output_time_axis)
-        logits = np.tensordot(traced.network.readout.weights, logits, axes=axes)
+        logits = np.tensordot(traced.output_weights, logits, axes=axes)
     return fired, logits.reshape(len(batch), -1)
 
 
-def _fired(p: TracedPopulation, traced: Traced, output: Array, precision: Precision) -> _Fired:
-    output = np.moveaxis(output, p.adapted.time_axis, 0)
+def _fired(
+    p: TracedPopulation, traced: Traced, outputs: list[Array], precision: Precision
+) -> _Fired:
+    """What a population fired, from the outputs of its module's calls."""
+    if p.adapted.time_axis is None:
+        output = np.stack(outputs)
+    else:
+        output = np.moveaxis(outputs[p.call], p.adapted.time_axis, 0)
     shape = traced.network.populations[p.name].shape
     amplitude = np.broadcast_to(p.adapted.amplitude, output.shape[2:])
     units = np.divide(output, amplitude, out=np.zeros_like(output), where=amplitude != 0)
@@ -282,19 +288,24 @@ def _fired(p: TracedPopulation, traced: Traced, output: Array, precision: Precis
 
 
 def _compare(
-    network: FloatNetwork,
+    traced: Traced,
     batch: Array,
     fired: dict[str, _Fired],
     module_logits: Array,
     first: int,
     tally: _Tally,
 ) -> None:
+    network = traced.network
     logits = np.zeros((len(batch), network.readout.classes))
     observed = {name: f.spikes for name, f in fired.items()}
+    for name in traced.clocks:
+        shape = (network.steps, len(batch), *network.populations[name].shape)
+        observed[name] = np.ones(shape, dtype=np.int8)
     for step in time_steps(network, batch, observed=observed):
-        for name, own in step.populations.items():
+        for name, of_module in fired.items():
+            own = step.populations[name]
             neuron = network.populations[name].neuron
             distance = np.minimum(np.abs(own.v - neuron.th_pos), np.abs(own.v + neuron.th_neg))
-            tally.spikes(name, first, step.t, fired[name], own.spikes, distance)
+            tally.spikes(name, first, step.t, of_module, own.spikes, distance)
         logits += network.readout.weights[step.t] * step.logits
     tally.logits(module_logits, logits)

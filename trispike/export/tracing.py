@@ -6,18 +6,20 @@ connections by :mod:`trispike.export.fold`, or refused by name.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from trispike.errors import InvalidSettingError, UnsupportedError
+from trispike.export import adapters, fold
 from trispike.export import axes as ax
-from trispike.export import fold
 from trispike.export.signals import Array, Signal, arranged
+from trispike.export.stepwise import Potential
+from trispike.export.takes import Takes, candidates, working_copy
 from trispike.export.walk import TracedPopulation, Walk
 from trispike.network import FloatNetwork, Input, Readout
 from trispike.network.network import Encoding
@@ -34,6 +36,10 @@ class Traced:
     """Where the module's output holds time; None if it was averaged, summed or selected."""
     output_weights: Array
     """(T,): what the module's output is multiplied by where it holds time."""
+    takes: Takes = "batch"
+    """What one call of the module takes."""
+    clocks: tuple[str, ...] = ()
+    """Populations that fire at every step and come from no neuron of the module."""
 
 
 def trace(
@@ -45,6 +51,7 @@ def trace(
     mean: Array | float = 0.0,
     std: Array | float = 1.0,
     readout: ReadoutSteps | None = None,
+    takes: Takes | None = None,
     provenance: dict[str, Any] | None = None,
 ) -> Traced:
     """Fold a trained module into a float network.
@@ -60,6 +67,10 @@ def trace(
         std: Divides raw data, after the mean.
         readout: Where the module returns logits at every step: which of them are averaged, by
             default all.
+        takes: What one call of the module takes: ``"batch"``, the data as above; ``"sequence"``,
+            (T, N, ...), time first; ``"step"``, one time step (N, ...), in T calls. By default
+            the first of these that the module can be followed with, where it has neurons of
+            another library, and otherwise ``"batch"``.
         provenance: Recorded in the network.
 
     Raises:
@@ -67,13 +78,13 @@ def trace(
         InvalidSettingError: ``readout`` names no steps of the module's output.
         InvalidNetworkError: Parameters are NaN, or shapes do not fit.
     """
-    module = copy.deepcopy(module).cpu().double().eval()
+    adapters.register_loaded()
     start = Input(
         shape=tuple(input_shape), encoding=encoding, mean=np.asarray(mean), std=np.asarray(std)
     )
-    walk = Walk(_first_signal(start, steps))
-    chosen = readout_weights(readout or "mean", steps)
-    logits, time_axis = _readout(walk, walk.follow(module), chosen)
+    chosen = readout_weights("mean" if readout is None else readout, steps)
+    taken = candidates(module) if takes is None else (takes,)
+    walk, logits, time_axis, found = _followed(module, start, steps, chosen, taken)
     if time_axis is None and readout is not None:
         raise InvalidSettingError(
             "readout",
@@ -94,7 +105,28 @@ def trace(
         populations=tuple(walk.traced),
         output_time_axis=time_axis,
         output_weights=chosen,
+        takes=found,
+        clocks=tuple(walk.clocks),
     )
+
+
+def _followed(
+    module: nn.Module, start: Input, steps: int, chosen: Array, taken: Sequence[Takes]
+) -> tuple[Walk, Readout, int | None, Takes]:
+    """The first way to call the module that can be followed; the error of the one that got on."""
+    furthest = -1
+    refused: UnsupportedError | None = None
+    for takes in taken:
+        in_time = start.encoding != "direct"
+        copy = working_copy(module, torch.float64, takes=takes, steps=steps, in_time=in_time)
+        walk = Walk(_first_signal(start, steps))
+        try:
+            return walk, *_readout(walk, walk.follow(copy), chosen), takes
+        except UnsupportedError as error:
+            if walk.progress > furthest:
+                furthest, refused = walk.progress, error
+    assert refused is not None
+    raise refused
 
 
 def _first_signal(start: Input, steps: int) -> Signal:
@@ -113,6 +145,12 @@ def _first_signal(start: Input, steps: int) -> Signal:
 def _readout(walk: Walk, output: Any, chosen: Array) -> tuple[Readout, int | None]:
     """The readout, and the time axis of the module's output, whose steps have these weights."""
     steps = len(chosen)
+    if isinstance(output, (tuple, list)) and output:
+        # Neurons that return their states make modules that return theirs, behind the spikes.
+        states = [part for part in output[1:] if isinstance(part, Potential)]
+        output = output[0] if len(states) == len(output) - 1 else output
+    if isinstance(output, Potential):
+        raise output.refusal("output")
     if not isinstance(output, Signal):
         raise _refused_output(
             got=f"a {type(output).__name__.removeprefix('immutable_')}",

@@ -21,11 +21,12 @@ from torch import fx, nn
 from trispike.errors import InvalidNetworkError, TrispikeError, UnsupportedError
 from trispike.export import axes as ax
 from trispike.export import fold
-from trispike.export.layers import LEAVES, advice, layer
+from trispike.export.layers import LEAVES, advice, is_foreign_layer, layer
 from trispike.export.neurons import AdaptedNeuron, adapt_neuron, is_neuron
 from trispike.export.operations import COMBINING, OPERATIONS, in_place
 from trispike.export.signals import Array, Signal, arranged, with_axes
-from trispike.network import Neuron, Population
+from trispike.export.stepwise import Potential, Stepped, check_one_step
+from trispike.network import Dense, Neuron, Population
 from trispike.network.connection import Connection
 
 
@@ -44,10 +45,19 @@ class TracedPopulation:
     """What the adapter of its class said."""
 
 
+ALWAYS = Neuron(bias=np.ones(()), th_pos=np.full((), 0.5))
+"""Fires at every step, without input."""
+
+
+def _state(spikes: Any, path: str, name: str) -> Potential:
+    """Stands in the graph for a state that a call of a neuron returned beside its spikes."""
+    raise NotImplementedError  # a name for the graph, which is never run
+
+
 class _Proxy(fx.Proxy):
     """Stands for a signal in the code of the module."""
 
-    signal: Signal
+    signal: Signal | Potential
 
     @property
     def shape(self) -> torch.Size:
@@ -74,6 +84,10 @@ class _Proxy(fx.Proxy):
     def __len__(self) -> int:
         return self.shape[0]
 
+    def __iter__(self) -> Iterator[Any]:
+        this: Any = self  # fx.Proxy takes an index, but its type does not tell
+        return (this[n] for n in range(len(self)))
+
 
 class Walk(fx.Tracer):
     """One pass through a module, which collects populations and connections.
@@ -88,7 +102,14 @@ class Walk(fx.Tracer):
         self.populations: dict[str, Population] = {}
         self.connections: list[Connection] = []
         self.traced: list[TracedPopulation] = []
-        self._signals: dict[fx.Node, Signal] = {}
+        self.clocks: list[str] = []
+        self._signals: dict[fx.Node, Signal | Potential] = {}
+        self._stepped: dict[str, Stepped] = {}
+
+    @property
+    def progress(self) -> int:
+        """How many different operations were composed."""
+        return len({(node.op, str(node.target)) for node in self._signals})
 
     def follow(self, module: nn.Module) -> Any:
         """The module's output: a signal, or whatever else it returns.
@@ -121,6 +142,8 @@ class Walk(fx.Tracer):
                     expected="an operation that returns a new tensor",
                     fix=f"Use the form without the underscore: {_kind(node).rstrip('_')}.",
                 )
+        for stepped in self._stepped.values():
+            stepped.check_finished(self.start.steps)
         (output,) = next(node.args for node in reversed(graph.nodes) if node.op == "output")
         return fx.node.map_arg(output, self._value)
 
@@ -131,6 +154,7 @@ class Walk(fx.Tracer):
         return (
             is_neuron(m)
             or isinstance(m, LEAVES)
+            or is_foreign_layer(m)
             or super().is_leaf_module(m, module_qualified_name)
         )
 
@@ -142,7 +166,15 @@ class Walk(fx.Tracer):
         """What is made of constants is computed."""
         if not _found(fx.Proxy, (args, kwargs)):
             return forward(*args, **kwargs)
-        return super().call_module(m, forward, args, kwargs)
+        result = super().call_module(m, forward, args, kwargs)
+        stepped = self._stepped.get(self.path_of_module(m)) if is_neuron(m) else None
+        if stepped is None or not stepped.adapted.returns:
+            return result
+        states = (
+            self.create_proxy("call_function", _state, (result, stepped.path, name), {})
+            for name in stepped.adapted.returns[1:]
+        )
+        return (result, *states)
 
     def proxy(self, node: fx.Node) -> _Proxy:
         """The proxies of this walk know their signals."""
@@ -155,7 +187,7 @@ class Walk(fx.Tracer):
         if kind == "placeholder":
             if self._signals or str(target).startswith("*"):
                 return self._default(node)
-            signal = self.start
+            signal: Signal | Potential = self.start
         else:
             args = fx.node.map_arg(node.args, self._value)
             kwargs = fx.node.map_arg(node.kwargs, self._value)
@@ -187,6 +219,11 @@ class Walk(fx.Tracer):
         path = str(node.target)
         module = self.root.get_submodule(path)
         given = (*args, *kwargs.values())
+        if given and isinstance(given[0], Potential):
+            raise given[0].refusal(path)
+        adapted = adapt_neuron(module, path) if is_neuron(module) else None
+        if adapted and adapted.time_axis is None:
+            return self._neuron_step(path, module, adapted, args, kwargs)
         if len(given) != 1 or not isinstance(given[0], Signal):
             kind = type(module).__name__
             raise fold.refusal(
@@ -195,15 +232,23 @@ class Walk(fx.Tracer):
                 expected="one tensor as its only argument",
                 fix=advice(kind, fold.CHANGE_IT),
             )
-        if is_neuron(module):
-            return self._neuron(path, module, given[0])
+        if adapted:
+            return self._neuron(path, module, adapted, given[0])
         self._check_pooling(path, type(module).__name__, given[0])
         return layer(module, given[0], path)
 
-    def _call(self, node: fx.Node, args: Any, kwargs: Any) -> Signal:
+    def _call(self, node: fx.Node, args: Any, kwargs: Any) -> Signal | Potential:
         kind, name = _kind(node), _name(node)
-        for signal in _found(Signal, (args, kwargs)):
-            self._check_pooling(name, kind, signal)
+        if node.target is _state:
+            _, path, state = args
+            return self._stepped[path].returned[state]
+        potentials = _found(Potential, (args, kwargs))
+        if potentials:
+            # Code may detach states or collect them; nothing can make use of what comes out.
+            same: bool = kind in ("detach", "clone", "contiguous")
+            return potentials[0] if same else dataclasses.replace(potentials[0])
+        for given in _found(Signal, (args, kwargs)):
+            self._check_pooling(name, kind, given)
         if kind not in OPERATIONS or not _is_torch(node):
             raise fold.refusal(
                 name,
@@ -241,28 +286,70 @@ class Walk(fx.Tracer):
                 "the maximum passes whatever fires, so that a window sends several spikes.",
             )
 
-    def _neuron(self, path: str, module: nn.Module, x: Signal) -> Signal:
-        adapted = adapt_neuron(module, path)
+    def _neuron(self, path: str, module: nn.Module, adapted: AdaptedNeuron, x: Signal) -> Signal:
+        """All time steps at once."""
+        assert adapted.time_axis is not None
         x = arranged(_in_time(path, type(module).__name__, x, adapted.time_axis), path)
+        name = self._populate(path, adapted, x)
+        spikes = fold.source(name, x.value.shape, adapted.amplitude)
+        return dataclasses.replace(x, value=spikes, gains=None)
+
+    def _neuron_step(
+        self, path: str, module: nn.Module, adapted: AdaptedNeuron, args: Any, kwargs: Any
+    ) -> Signal:
+        """One time step, with states that the code may hand on."""
+        kind = type(module).__name__
+        known = len(args) <= 1 + len(adapted.takes) and set(kwargs) <= set(adapted.takes)
+        if not args or not isinstance(args[0], Signal) or not known:
+            raise fold.refusal(
+                path,
+                got=f"{kind} with {len(args)} arguments and {', '.join(kwargs) or 'no'} keywords",
+                expected="its input, and then " + (", ".join(adapted.takes) or "nothing"),
+            )
+        x, *states = args
+        states += [kwargs.get(name) for name in adapted.takes[len(states) :]]
+        stepped = self._stepped.get(path)
+        check_one_step(path, kind, x, stepped.calls if stepped else 0)
+        x = arranged(x, path)
+        if stepped is None:
+            stepped = self._stepped[path] = Stepped(
+                path=path,
+                kind=kind,
+                adapted=adapted,
+                population=self._populate(path, adapted, x),
+                first=x.value,
+            )
+        return stepped.call(x, tuple(states))
+
+    def _populate(self, path: str, adapted: AdaptedNeuron, x: Signal) -> str:
+        """Make the population of a neuron, with the connections into it."""
         value = x.value
         if np.any(adapted.input_gain != 1):
             value = fold.scaled(value, np.asarray(adapted.input_gain), path)
-        if np.any(value.bias) and np.any(adapted.neuron.k):
-            # It would pass through the current and grow with it; a neuron's bias does not.
-            raise UnsupportedError(
-                f"neuron {path!r}",
-                got="a bias, or the shift of a batch norm, into a synaptic current with memory",
-                expected="weights only before such a neuron, or no memory of the current (k = 0)",
-                fix="Train the layer before it with bias=False.",
-            )
         call = sum(p.path == path for p in self.traced)
         name = self._population_name(path, call)
-        neuron = _deployed(path, adapted.neuron, value, x.gains)
+        if np.any(value.bias) and np.any(adapted.neuron.k):
+            self._clock(name, value)
+            value = dataclasses.replace(value, bias=np.zeros(()))
+        neuron = _deployed(path, adapted, value, x.gains)
         self.populations[name] = Population(shape=value.shape, neuron=neuron)
         self.connections += [p.connection(name) for p in value.paths]
+        self.connections += [
+            Connection(sources=(name,), target=name, operator=own.operator, delay=own.delay)
+            for own in adapted.feedback
+        ]
         self.traced.append(TracedPopulation(name=name, path=path, call=call, adapted=adapted))
-        spikes = fold.source(name, value.shape, adapted.amplitude)
-        return dataclasses.replace(x, value=spikes, gains=None)
+        return name
+
+    def _clock(self, name: str, value: fold.Affine) -> None:
+        """A bias that goes through a current with memory: spikes of a neuron that always fires."""
+        clock = self._population_name(f"{name}.bias", 0)
+        self.clocks.append(clock)
+        self.populations[clock] = Population(shape=(1,), neuron=ALWAYS)
+        weight = np.broadcast_to(value.bias, value.shape).reshape(-1, 1)
+        self.connections.append(
+            Connection(sources=(clock,), target=name, operator=Dense(weight=weight))
+        )
 
     def _population_name(self, path: str, call: int) -> str:
         # The published checkpoints wrap every model in one called "model".
@@ -272,13 +359,15 @@ class Walk(fx.Tracer):
         return next(name for name in names if name not in taken)
 
 
-def _deployed(path: str, neuron: Neuron, value: fold.Affine, gains: Array | None) -> Neuron:
+def _deployed(path: str, adapted: AdaptedNeuron, value: fold.Affine, gains: Array | None) -> Neuron:
     """The neuron with the bias of what comes before it, and with its gains per time step."""
+    neuron = adapted.neuron
     if gains is not None:
-        if np.any(neuron.bias) or neuron.gains:
+        if np.any(neuron.bias) or neuron.gains or adapted.feedback:
             raise fold.refusal(
                 path,
-                got="a gain per time step before a neuron that has a bias or gains of its own",
+                got="a gain per time step before a neuron that has a bias, gains or connections "
+                "of its own",
                 expected="a neuron without them",
             )
         neuron = dataclasses.replace(neuron, gains=tuple(gains.tolist()))

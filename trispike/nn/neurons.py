@@ -59,6 +59,8 @@ class Coefficients(NamedTuple):
     a_neg: Tensor | float = 0.0
     k: Tensor | float = 0.0
     v_init: Tensor | float = 0.0
+    gain: float = 1.0
+    """Factor of the weighted input; no field of ``Neuron``, but folded into what comes before."""
 
 
 PotentialHook: TypeAlias = Callable[["SpikingNeuron", Tensor], None]
@@ -77,7 +79,8 @@ class SpikingNeuron(nn.Module):
         s = 0 where fire_once and the neuron has fired before
         v = v*(1 - |s|)  (reset "zero"),  v - s*V_th  ("subtract"),  v  ("none")
 
-    starting from i = c = 0 and v = v_init at every call: no state outlives a forward pass.
+    starting from i = c = 0 and v = v_init at every call: no state outlives a forward pass. A
+    subclass may have x multiplied by a gain first.
 
     Input and output are (T, N, ...) with time first, or have time at ``time_axis``. The output is
     amplitude * s.
@@ -115,7 +118,7 @@ class SpikingNeuron(nn.Module):
                 expected="a positive number",
                 fix="The published networks use 0.5.",
             )
-        _check_choice("reset", reset, get_args(Reset))
+        check_choice("reset", reset, get_args(Reset))
         self.v_threshold = float(v_threshold)
         self.ternary = ternary
         self.strict = strict
@@ -133,10 +136,18 @@ class SpikingNeuron(nn.Module):
         """The trained size of a spike: a scalar (), or (C, 1, 1); 1 unless a subclass trains it."""
         return np.ones(())
 
+    def input_gain(self) -> float:
+        """What x is multiplied by first; 1 unless a subclass says otherwise."""
+        return self.coefficients(torch.float64).gain
+
     def to_neuron(self) -> Neuron:
-        """The deployed neuron with these dynamics, evaluated in float64; amplitude left out."""
-        values = self.coefficients(torch.float64)
-        arrays = {name: _to_numpy(value) for name, value in values._asdict().items()}
+        """The deployed neuron with these dynamics, evaluated in float64.
+
+        Amplitude and gain of the input are left out: they belong to the weights.
+        """
+        values = self.coefficients(torch.float64)._asdict()
+        del values["gain"]
+        arrays: dict[str, Any] = {name: _to_numpy(value) for name, value in values.items()}
         return Neuron(
             **arrays,
             th_pos=_to_numpy(self.v_threshold),
@@ -156,7 +167,7 @@ class SpikingNeuron(nn.Module):
             Spikes in {-1, 0, +1} and membrane potentials before the reset, both of x's shape.
         """
         q = self.coefficients(x.dtype)
-        inputs = x.unbind(self.time_axis)
+        inputs = (x if q.gain == 1 else q.gain * x).unbind(self.time_axis)
         v = torch.zeros_like(inputs[0]) + q.v_init
         i = c = torch.zeros_like(v)
         fired = torch.zeros_like(v)
@@ -228,9 +239,9 @@ class CTSN(SpikingNeuron):
         surrogate: str = DEFAULT_SURROGATE,
     ) -> None:
         super().__init__(v_threshold=v_threshold, surrogate=surrogate)
-        _check_choice("form", form, get_args(Form))
+        check_choice("form", form, get_args(Form))
         self.form: Form = form
-        self.tau = _finite("tau", tau)
+        self.tau = finite("tau", tau)
         self.alpha = nn.Parameter(torch.tensor(0.0))
         self.beta = nn.Parameter(torch.tensor(0.0))
         self.gamma = nn.Parameter(torch.tensor(0.0))
@@ -300,12 +311,12 @@ class TernarySpike(SpikingNeuron):
         surrogate: str = DEFAULT_SURROGATE,
     ) -> None:
         super().__init__(v_threshold=v_threshold, surrogate=surrogate)
-        self.tau = _finite("tau", tau)
+        self.tau = finite("tau", tau)
         self.amplitude = amplitude
         self.fire_ratio: nn.Parameter | None = None
         if amplitude is None:
             return
-        _check_choice("amplitude", amplitude, get_args(Amplitude))
+        check_choice("amplitude", amplitude, get_args(Amplitude))
         if amplitude == "layer":
             self.fire_ratio = nn.Parameter(torch.tensor(1.0))
         elif channels is not None:
@@ -383,9 +394,9 @@ class LIF(SpikingNeuron):
             fire_once=fire_once,
             surrogate=surrogate,
         )
-        self.leak = _finite("leak", leak)
-        self.current_retention = _finite("current_retention", current_retention)
-        self.v_init = _finite("v_init", v_init)
+        self.leak = finite("leak", leak)
+        self.current_retention = finite("current_retention", current_retention)
+        self.v_init = finite("v_init", v_init)
 
     def coefficients(self, dtype: torch.dtype) -> Coefficients:
         """See the base class."""
@@ -411,7 +422,8 @@ def _to_numpy(value: Tensor | float) -> npt.NDArray[np.float64]:
     return np.array(value, dtype=np.float64)
 
 
-def _finite(name: str, value: float) -> float:
+def finite(name: str, value: float) -> float:
+    """A number, or InvalidNetworkError if it is NaN or infinite."""
     if not math.isfinite(value):
         raise InvalidNetworkError(
             name, got=repr(value), expected="a finite number", fix="Correct the argument."
@@ -419,7 +431,8 @@ def _finite(name: str, value: float) -> float:
     return float(value)
 
 
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise InvalidNetworkError unless the value is one of the choices."""
     if value not in choices:
         raise InvalidNetworkError(
             name, got=repr(value), expected="one of " + ", ".join(choices), fix="Choose one."
