@@ -101,6 +101,16 @@ def refuse_plastic(network: Network, what: str, expected: str = "fixed weights")
         )
 
 
+def widest(connection: Connection) -> Connection:
+    """A connection with the largest weights that it can learn, for bounds on sums; or itself."""
+    if connection.plasticity is None:
+        return connection
+    rule, weight = _parts(connection)
+    largest = max(abs(limit) for limit in rule.limits(connection.bits))
+    operator = Dense(weight=((weight != 0) * largest).astype(np.int8))
+    return replace(connection, operator=operator, plasticity=None)
+
+
 def updates_per_sample(network: Network) -> dict[str, int]:
     """By plastic connection: how often a sample evaluates the rule of one of its synapses."""
     found = {}

@@ -108,8 +108,24 @@ class SharingPolicy(_Sourced):
     kernel: each weight once."""
 
 
+class LearningPolicy(_Sourced):
+    """How synapses of the chip learn."""
+
+    value: Literal["programmable", "fixed"]
+    """programmable: taken to compute any rule of the network; fixed: sums of products of traces of
+    a width of their own, which is other arithmetic."""
+
+
 Field_: TypeAlias = (
-    Count | Limit | SignedLimit | OpenLimit | Widths | SignPolicy | NeuronPolicy | (SharingPolicy)
+    Count
+    | Limit
+    | SignedLimit
+    | OpenLimit
+    | Widths
+    | SignPolicy
+    | NeuronPolicy
+    | SharingPolicy
+    | LearningPolicy
 )
 
 
@@ -174,6 +190,7 @@ class Chip(_Schema):
     signed_spikes: SignPolicy
     neuron: NeuronPolicy
     convolution: SharingPolicy
+    learning: LearningPolicy
     mesh_columns: Count
     mesh_rows: Count
     """Routers of a chip; a router's position is (id // rows, id % rows)."""
