@@ -2,8 +2,9 @@
 
 The jobs: :func:`load_checkpoint`, :func:`convert`, :func:`quantize`, :func:`diagnose`,
 :func:`simulate`, :func:`estimate`, :func:`report`, :func:`anytime`, :func:`early_exit`,
-:func:`explore`, :func:`verify`. The things they work on: :class:`FloatNetwork`,
-:class:`IntegerNetwork`, :func:`save`, :func:`load`. Importing this loads no optional package.
+:func:`explore`, :func:`verify`, :func:`conformance`. The things they work on:
+:class:`FloatNetwork`, :class:`IntegerNetwork`, :func:`save`, :func:`load`. Importing this loads no
+optional package.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ from trispike.network import (
 )
 from trispike.quantize import Quantization, quantize
 from trispike.runtime import Engine, Ledger, ReferenceEngine, Result
+from trispike.runtime.conformance import Conformance, conformance
 from trispike.runtime.diagnose import Diagnosis, diagnose
 from trispike.runtime.verify import Certificate, verify
 
@@ -43,6 +45,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Certificate",
+    "Conformance",
     "Conversion",
     "Diagnosis",
     "Engine",
@@ -56,6 +59,7 @@ __all__ = [
     "TrispikeError",
     "__version__",
     "anytime",
+    "conformance",
     "convert",
     "diagnose",
     "early_exit",

@@ -9,6 +9,8 @@ import typer
 
 from trispike import __version__
 from trispike.cli.check import check
+from trispike.cli.compare import compare
+from trispike.cli.conformance import conformance
 from trispike.cli.console import INTERRUPTED, Group
 from trispike.cli.convert import convert
 from trispike.cli.data import with_event_options
@@ -63,11 +65,13 @@ for command in (
     simulate,
     plot,
     estimate,
+    compare,
     explore,
     hardware,
     report,
     check,
     verify,
+    conformance,
     export,
     import_,
     demo,

@@ -221,7 +221,7 @@ class Draft:
     def _in_units(self, connection: Connection, shift: int, unit: float) -> Connection:
         if self.kind == "integer":
             return connection
-        operator = connection.operator
+        operator: Any = connection.operator
         field = "scale" if isinstance(operator, Identity) else "weight"
         weight = operator.weight * (unit * 2.0 ** (shift + connection.exponent))
         return replace(connection, operator=replace(operator, **{field: weight}), exponent=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import time
 from collections.abc import Callable, Sequence
@@ -16,14 +17,13 @@ from trispike.errors import (
     TrispikeError,
     UnsupportedError,
 )
-from trispike.network import Network
 from trispike.runtime.conformance.constructions import CONSTRUCTIONS
 from trispike.runtime.conformance.parts import Array, Exact, Kind
 from trispike.runtime.engine import Engine
 from trispike.runtime.engines import ENGINES
 from trispike.runtime.verify import Difference, earliest_difference
 
-Builder: TypeAlias = Callable[[Network], Engine]
+Builder: TypeAlias = Callable[..., Engine]
 """Makes an engine for a network, or raises UnsupportedError for one that it cannot run."""
 
 Status: TypeAlias = Literal["passed", "failed", "refused"]
@@ -86,6 +86,7 @@ def conformance(
     only: Sequence[str] | None = None,
     *,
     progress: Callable[[int], None] | None = None,
+    **options: Any,
 ) -> Conformance:
     """Run an engine on networks whose every spike, state and logit follows from arithmetic.
 
@@ -97,13 +98,17 @@ def conformance(
             ``run(inputs, record="all")`` as in :class:`trispike.runtime.engine.Engine`, of whose
             result ``records``, ``step_logits`` and ``logits`` are compared.
         only: Names of constructions; by default all.
-        progress: Called as constructions finish.
+        progress: Called as constructions finish, once for each number type.
+        options: Passed to the engine's constructor.
 
     Raises:
-        InvalidSettingError: Unknown engine or construction, or a module that cannot be imported.
+        InvalidSettingError: Unknown engine or construction, a module that cannot be imported, or
+            an option that the engine refuses.
         MissingDependencyError: The engine's package is not installed.
     """
-    build = engine_builder(engine) if isinstance(engine, str) else engine
+    build = functools.partial(
+        engine_builder(engine) if isinstance(engine, str) else engine, **options
+    )
     label = engine if isinstance(engine, str) else getattr(engine, "__name__", repr(engine))
     outcomes = []
     for name, kind in chosen(only):
@@ -151,7 +156,8 @@ def engine_builder(name: str) -> Builder:
     if name in ENGINES:
         return ENGINES[name]
     module, colon, attribute = name.partition(":")
-    got, found = "an unknown name", None
+    got = "an unknown name"
+    found: Any = None
     if colon:
         try:
             found = importlib.import_module(module)

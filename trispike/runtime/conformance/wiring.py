@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -36,7 +37,7 @@ def convolution(kind: Kind) -> Exact:
     x = _impulses(shape)
     draft = Draft(kind, x)
     weights = {"strided": (3, 2, 3, 2), "dilated": (2, 2, 2, 2), "same": (2, 2, 3, 3)}
-    settings = {
+    settings: dict[str, dict[str, Any]] = {
         "strided": {"stride": (2, 1), "padding": (1, 1)},
         "dilated": {"stride": (1, 2), "dilation": (2, 1), "padding": (0, 1)},
         "same": {"padding": (1, 1)},
