@@ -13,6 +13,7 @@ import pytest
 
 import trispike
 from tests.cli.test_app import COMMANDS
+from tests.networks import fire_once, sample_inputs
 from tests.quantize.floats import one_population
 from trispike.cli import export_sanafe
 from trispike.export import Mismatch
@@ -147,7 +148,21 @@ def test_simulate(run, files, tmp_path):
         run("simulate", files.integer_network, "--data", files.data, *recorded, "--json").json,
         run("simulate", files.float_network, "--data", files.data, "--json").json,
         run(*vectors, "--exit-confidence", "0.5", "--json").json,
+        run("simulate", *firing_once(tmp_path), "--json").json,
     )
+
+
+def firing_once(folder: Path) -> tuple[Any, ...]:
+    """A network whose neurons fire at most once, and data, as arguments."""
+    network = fire_once()
+    trispike.save(network, folder / "once.safetensors")
+    np.savez(folder / "once.npz", x=sample_inputs(network, 3))
+    return folder / "once.safetensors", "--data", folder / "once.npz"
+
+
+def test_compare(run, files):
+    both = (files.integer_network, files.float_network, "--data", files.data)
+    check("trispike compare", run("compare", *both, "--json").json)
 
 
 def test_plot(run, files, tmp_path):

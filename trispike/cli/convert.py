@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -26,6 +27,7 @@ from trispike.cli.data import DATA_SOURCES, SamplesOption, load_shown
 from trispike.errors import InvalidDataError, InvalidSettingError
 from trispike.network import Input, describe, save
 from trispike.network.network import Encoding
+from trispike.quantize.calibration import KNOWN_DATA, data_facts
 from trispike.runtime.data import Data
 
 if TYPE_CHECKING:
@@ -36,6 +38,9 @@ DATA_SEED = 0
 
 TINY = float(np.finfo(float).tiny)
 """Smallest number that counts as positive."""
+
+MOST_LAYERS = 10_000
+"""More than any network has; what is beyond is a slip."""
 
 RANDOM_SAMPLES = 4
 """At most so many of them: they cannot stand for real data anyway."""
@@ -64,6 +69,14 @@ def convert(
     v_threshold: Annotated[
         float, typer.Option(metavar="V", help="Effective firing threshold.")
     ] = 0.5,
+    neurons: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KINDS",
+            help="Of a network of several kinds of neurons: the kind of every layer of them, such "
+            "as lif*3,ctsn*4; default: all of the architecture's.",
+        ),
+    ] = None,
     tau: Annotated[
         float | None,
         typer.Option(metavar="TAU", help="Leak; default: as published, 0.25 (SEW networks: 1)."),
@@ -107,6 +120,7 @@ def convert(
             form=form,
             v_threshold=v_threshold,
             tau=tau,
+            neurons=None if neurons is None else _kinds(neurons),
             input_shape=shape or (None if given is None else _image_shape(given)),
         )
     if given is None:
@@ -125,6 +139,10 @@ def convert(
             data_description=given.name,
             progress=progress,
         )
+    if data is not None:
+        network = conversion.network
+        noted = {**network.provenance, KNOWN_DATA: data_facts(given.x, given.name)}
+        conversion = replace(conversion, network=replace(network, provenance=noted))
     facts = conversion_facts(conversion, output)
     save(conversion.network, output)
     if as_json:
@@ -214,6 +232,22 @@ def _sizes(text: str) -> tuple[int, ...]:
             fix="For example 3,32,32.",
         )
     return sizes
+
+
+def _kinds(text: str) -> tuple[str, ...]:
+    """``lif*2,ctsn`` as ("lif", "lif", "ctsn")."""
+    kinds: list[str] = []
+    for part in text.split(","):
+        kind, star, count = part.strip().partition("*")
+        if star and not (count.strip().isdecimal() and 0 < int(count) <= MOST_LAYERS):
+            raise InvalidSettingError(
+                "--neurons",
+                got=repr(text),
+                expected="kinds of neurons separated by commas, each perhaps with *COUNT behind it",
+                fix="For example lif*3,ctsn*4.",
+            )
+        kinds += [kind.strip()] * (int(count) if star else 1)
+    return tuple(kinds)
 
 
 def _per_channel(text: str, option: str) -> np.ndarray[Any, Any]:

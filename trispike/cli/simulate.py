@@ -144,7 +144,8 @@ def simulate(
     profile = check_exit(exit_confidence, hardware, record)
     check_whole_runs(exit_confidence, ledger_out)
     check_ledger_out(ledger_out, network, Path(data))
-    engine = engine or default_engine()
+    loaded = load(network)
+    engine = engine or default_engine(loaded)
     options = engine_options(
         engine,
         memory=None if memory is None else byte_count(memory),
@@ -156,7 +157,6 @@ def simulate(
         inner=inner,
         address=address,
     )
-    loaded = load(network)
     given = load_for(loaded, data, samples)
     wanted = checked_wish(loaded, record, given)
     if exit_confidence is not None:
@@ -168,6 +168,7 @@ def simulate(
             print_json(facts | {"early_exit": exit_facts(exits, loaded, given, profile)})
         else:
             print_result(exits)
+            _print_once(exits, loaded)
             print_exit(exits, loaded, given, profile)
         return
     result = run_engine(
@@ -189,6 +190,7 @@ def simulate(
         print_json(facts)
     else:
         print_result(result)
+        _print_once(result, loaded)
         if record_to is not None:
             out.print(f"wrote {record_to}", soft_wrap=True)
         if ledger_out is not None:
@@ -322,6 +324,7 @@ def result_facts(result: Result | EarlyExit, network: Network, given: Data) -> d
         "synaptic_operations_per_inference": ledger.synaptic_operations / max(1, ledger.samples),
         "saturations": ledger.saturations,
         "firing_rates": {name: ledger.firing_rate(name) for name in ledger.populations},
+        "fired_once": _fired_once(result, network),
         "seconds": result.seconds,
         "ledger": ledger.to_dict(),
         "early_exit": None,
@@ -355,6 +358,31 @@ def print_result(result: Result | EarlyExit) -> None:
         f"{ledger.macs / each:,.0f} graded ones, {ledger.spikes / each:,.0f} spikes; "
         f"{ledger.saturations:,} saturations"
     )
+
+
+def _fired_once(result: Result | EarlyExit, network: Network) -> dict[str, float]:
+    """Of populations that fire at most once: the share of their neurons that did, per inference.
+
+    A neuron's spikes are 0 or 1 there, so that the mean of the counts is that share.
+    """
+    samples = max(1, result.ledger.samples)
+    return {
+        name: int(counts.spikes_positive.sum() + counts.spikes_negative.sum())
+        / (samples * counts.neurons)
+        for name, counts in result.ledger.populations.items()
+        if network.populations[name].neuron.fire_once
+    }
+
+
+def _print_once(result: Result | EarlyExit, network: Network) -> None:
+    shares = _fired_once(result, network)
+    if shares:
+        neurons = sum(network.populations[name].size for name in shares)
+        fired = sum(share * network.populations[name].size for name, share in shares.items())
+        out.print(
+            f"neurons that fire at most once: {fired:,.0f} of {neurons:,} fire in an inference "
+            f"({percent(fired / neurons)})"
+        )
 
 
 def exit_facts(

@@ -271,7 +271,8 @@ def check_ledger(ledger: Ledger, network: Network) -> None:
     """Refuse a ledger that cannot be of this network.
 
     Raises:
-        InvalidDataError: Other steps, populations, connections or synapses.
+        InvalidDataError: Other steps, populations, connections or synapses, or more spikes of
+            neurons that fire once than there are such neurons.
     """
     mine = (
         network.steps,
@@ -295,6 +296,16 @@ def check_ledger(ledger: Ledger, network: Network) -> None:
             expected="one of the network that ran",
             fix="Take the network that the ledger was made with.",
         )
+    for name, counts in ledger.populations.items():
+        spikes = int(counts.spikes_positive.sum() + counts.spikes_negative.sum())
+        most = counts.neurons * ledger.samples
+        if network.populations[name].neuron.fire_once and spikes > most:
+            raise InvalidDataError(
+                f"ledger, population {name!r}",
+                got=f"{spikes} spikes of neurons that fire once",
+                expected=f"at most {most}: one per neuron and sample",
+                fix="Take the network that the ledger was made with.",
+            )
 
 
 def _totals(work: Any) -> dict[str, int]:
