@@ -172,6 +172,9 @@ def as_float(network: IntegerNetwork) -> FloatNetwork:
                 reset=neuron.reset,
                 strict=neuron.strict,
                 fire_once=neuron.fire_once,
+                fire_from=neuron.fire_from,
+                fire_until=neuron.fire_until,
+                gains=tuple(m / 4096 for m in neuron.gains),
             ),
         )
 
@@ -610,6 +613,55 @@ def deep() -> IntegerNetwork:
     return b.build("end")
 
 
+def silent_windows() -> IntegerNetwork:
+    """Integrate-and-fire layers that take turns, on a frame that is presented once (PASCAL)."""
+    levels = 3
+    b = Builder(39, steps=3 * levels, encoding="once")
+    for n, (source, name) in enumerate((("input", "one"), ("one", "two"), ("two", "three"))):
+        neuron = {
+            "a_pos": 0, "a_neg": 0, "b_pos": 4096, "b_neg": 4096, "th_neg": None, "bias": 0,
+            "v_init": lambda th: th // 2, "reset": "subtract", "fire_from": n * levels,
+            "fire_until": (n + 1) * levels,
+        }  # fmt: skip
+        b.connect(source, name, b.conv(source, 3))
+        if name == "three":
+            b.connect("one", name, b.identity("one"))
+        b.populate(name, **neuron)
+    return b.build("three", weights=[0] * 2 * levels + [1] * levels)
+
+
+def gains() -> IntegerNetwork:
+    """A gain for every time step, 0 and the largest among them, on input and bias."""
+    return _single(40, steps=5, gains=(4096, 0, 5000, 65536, 1234), k=1000)
+
+
+def window_of_ternary_spikes() -> IntegerNetwork:
+    """Soft reset and spikes of both signs in a window, which begins late and ends early."""
+    return _single(41, steps=6, reset="subtract", fire_from=1, fire_until=4)
+
+
+def scheduled_loop() -> IntegerNetwork:
+    """Windows, gains and one spike per neuron where populations hear each other."""
+    b = Builder(42, (6,), steps=7, encoding="once")
+    b.connect("input", "go", b.dense("input", 8))
+    b.shapes["back"] = (5,)
+    b.connect("back", "go", b.dense("back", 8), delay=2)
+    b.populate("go", fire_from=1, b_pos=4000, b_neg=4000, gains=range(3000, 10000, 1000))
+    b.connect("go", "back", b.dense("go", 5))
+    b.populate("back", fire_until=5, fire_once=True, floor=lambda th: -th)
+    return b.build("back")
+
+
+def wide_gains() -> IntegerNetwork:
+    """Gains on states that need 64 bits, and a shortcut that the gain applies to, too."""
+    b = Builder(43, (2, 4, 4), steps=3)
+    b.layer("input", "stem", b.conv("input", 3), neuron={"state_bits": 32, "gains": (9000, 3001, 7000)})
+    b.connect("stem", "outer", b.conv("stem", 3))
+    b.connect("stem", "outer", b.identity("stem"))
+    b.populate("outer", gains=(4097, 4095, 12000), fire_from=1, reset="none")
+    return b.build("outer")
+
+
 def too_fast_loop() -> IntegerNetwork:
     """A loop of two connections with one step of delay: meaningful, but not in a pipeline."""
     b = Builder(37, (6,))
@@ -662,6 +714,11 @@ CASES: dict[str, Callable[[], IntegerNetwork]] = {
         matrix_into_map,
         bias_only_population,
         deep,
+        silent_windows,
+        gains,
+        window_of_ternary_spikes,
+        scheduled_loop,
+        wide_gains,
     )
 }
 """Networks by name; engines that cannot run one have to refuse it with UnsupportedError."""
@@ -670,6 +727,8 @@ CASES: dict[str, Callable[[], IntegerNetwork]] = {
 def random_network(seed: int) -> IntegerNetwork:
     """Any small network: layers of every kind, shortcuts, added spikes, delays, odd neurons."""
     rng = np.random.default_rng(seed)
+    # From a generator of their own, so that the rest of a network does not depend on them.
+    schedules = np.random.default_rng([seed, 1])
     shape = (2, int(rng.integers(3, 7)), int(rng.integers(3, 7)))
     b = Builder(
         seed,
@@ -677,6 +736,8 @@ def random_network(seed: int) -> IntegerNetwork:
         steps=int(rng.integers(1, 5)),
         encoding=str(rng.choice(["direct", "frames", "spikes"])),
     )
+    if schedules.random() < 0.1:
+        b.input = replace(b.input, encoding="once")
     names = ["input"]
     for n in range(int(rng.integers(1, 5))):
         source = str(rng.choice(names[-2:]))
@@ -704,12 +765,24 @@ def random_network(seed: int) -> IntegerNetwork:
             b.connect(shortcuts[0], name, b.identity(shortcuts[0]))
         if rng.random() < 0.2:
             b.connect(name, name, b.identity(name), delay=int(rng.integers(1, 3)))
-        b.populate(name, **_random_neuron(rng))
+        b.populate(name, **_random_neuron(rng), **random_schedule(schedules, b.steps))
         names.append(name)
     for name in names[1:-1]:
         if rng.random() < 0.3:
             b.connect(name, "readout", b.dense(name, 3))
     return b.build(names[-1], weights=rng.integers(-3, 4, b.steps))
+
+
+def random_schedule(rng: np.random.Generator, steps: int) -> dict[str, Any]:
+    """A window of firing or gains for a fixed-point neuron, or neither."""
+    schedule: dict[str, Any] = {}
+    if rng.random() < 0.2:
+        schedule["fire_from"] = int(rng.integers(0, steps))
+        if rng.random() < 0.5:
+            schedule["fire_until"] = int(rng.integers(schedule["fire_from"] + 1, steps + 1))
+    if rng.random() < 0.15:
+        schedule["gains"] = rng.integers(0, 12289, steps).tolist()
+    return schedule
 
 
 def _random_neuron(rng: np.random.Generator) -> dict[str, Any]:

@@ -67,6 +67,9 @@ def as_float(network: IntegerNetwork, unit: float = 1.0) -> FloatNetwork:
             reset=fixed.reset,
             strict=fixed.strict,
             fire_once=fixed.fire_once,
+            fire_from=fixed.fire_from,
+            fire_until=fixed.fire_until,
+            gains=tuple(m / 4096 for m in fixed.gains),
         )
         return Population(shape=p.shape, neuron=neuron)
 

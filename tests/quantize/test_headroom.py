@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.network.test_neuron import SHAPE, random_fixed_fields
 from tests.network.test_synapses import weights_between
-from tests.networks import CASES, random_network
+from tests.networks import CASES, Builder, random_network
 from tests.quantize.floats import random_float_network
 from trispike.network import Connection, Conv2d, Dense, FixedPointNeuron, Identity, SumPool
 from trispike.network.fixed_point import state_limit
@@ -19,6 +19,7 @@ from trispike.network.network import PAYLOAD_LIMIT
 from trispike.quantize import quantize
 from trispike.quantize.headroom import (
     accumulator_bound,
+    arrivals_bound,
     headroom_bits,
     per_channel,
     state_bound,
@@ -178,6 +179,11 @@ def test_no_accumulator_drives_a_state_beyond_the_bound(seed):
         ({"floor": -400, "th_pos": 10, "th_neg": 10}, [-100], 100, 100),
         # What is carried adds up: 19, 19, 19 + 19 + 100.
         ({"a_pos": 4096, "b_pos": 4096, "th_pos": 20, "th_neg": 20}, [19, 0, 100], 138, 140),
+        # A silent neuron adds up whatever comes, and fires it away afterwards.
+        ({"b_pos": 4096, "th_pos": 3, "fire_from": 4}, [100] * 5, 500, 500),
+        ({"b_pos": 4096, "th_pos": 3, "th_neg": 3, "fire_until": 1}, [2, 100, 100], 202, 203),
+        # Gains act on the input and on the bias.
+        ({"bias": 8, "gains": (2048, 8192, 0)}, [100, 100, 100], 216, 216),
     ],
 )
 def test_bounds_by_hand(fields, inputs, reached, expected):
@@ -247,6 +253,30 @@ def test_parameters_per_channel_of_a_vector(values, channels):
     expected = np.abs(np.broadcast_to(values, (6,))).reshape(channels, -1).max(axis=1)
     result = per_channel(np.array(values), (6,), channels)
     np.testing.assert_array_equal(result, expected)
+
+
+def test_what_arrives_at_each_step():
+    """The input at step 0 only; a population in its window only; both later by the delay."""
+    b = Builder(1, (2,), steps=6, encoding="once")
+    ones = Dense(weight=np.full((1, 2), 3, np.int8))
+    b.layer("input", "a", ones, neuron={"fire_from": 1, "fire_until": 3})
+    b.layer("input", "b", ones, neuron={"fire_from": 2}, delay=1)
+    b.connect(("a", "b"), "c", Dense(weight=np.full((1, 1), 5, np.int8)), delay=1)
+    b.connect("input", "c", ones, delay=2, exponent=1)
+    b.populate("c")
+    net = b.build("c")
+    arriving = {name: arrivals_bound(net, net.into(name), 1)[:, 0].tolist() for name in "abc"}
+    whole = 2 * 3 * PAYLOAD_LIMIT
+    assert arriving["a"] == [whole, 0, 0, 0, 0, 0]
+    assert arriving["b"] == [0, whole, 0, 0, 0, 0]
+    assert arriving["c"] == [0, 0, 2 * whole + 5, 10, 5, 5]
+
+
+def test_a_bound_of_every_step_is_tighter_than_one_of_all():
+    neuron = FixedPointNeuron(b_pos=4096, b_neg=4096, fire_from=3, th_pos=10, state_shift=0)
+    steps = np.array([[100], [0], [7], [0]])
+    assert state_bound(neuron, (1,), steps, 4) == 107
+    assert state_bound(neuron, (1,), np.array([100]), 4) == 400
 
 
 # --------------------------------------------------------------------------------- whole networks

@@ -253,7 +253,9 @@ def test_every_parameter_is_rounded_in_the_units_of_the_state():
 def test_every_field_of_a_neuron_reaches_its_integer_form(field):
     """FLOAT_CHANGES has every field, so that a new one cannot be dropped silently."""
     operator = Dense(weight=normal(0.5, (5, 4)))
-    changed = dataclasses.replace(FLOAT_NEURON, **{field: FLOAT_CHANGES[field]})
+    three_steps = {"fire_from": 1, "fire_until": 2, "gains": (0.5, 2.0, 1.0)}
+    values = {**FLOAT_CHANGES, **three_steps}
+    changed = dataclasses.replace(FLOAT_NEURON, **{field: values[field]})
     results = []
     for neuron in (FLOAT_NEURON, changed):
         source = one_population(operator, neuron=neuron)
@@ -261,6 +263,20 @@ def test_every_field_of_a_neuron_reaches_its_integer_form(field):
     values = [getattr(neuron, field) for neuron in results]
     assert not np.array_equal(*values)
     assert [n.state_shift for n in results] == [6, 6]
+
+
+def test_gains_become_4096ths_and_windows_stay():
+    neuron = dataclasses.replace(FLOAT_NEURON, gains=(1.0, 1 / 3, 16.0), fire_from=1, fire_until=2)
+    source = one_population(Dense(weight=normal(0.5, (5, 4))), neuron=neuron)
+    fixed = neuron_of(quantize(source, data_for(source)))
+    assert (fixed.gains, fixed.fire_from, fixed.fire_until) == ((4096, 1365, 65536), 1, 2)
+
+
+@pytest.mark.parametrize(("window", "is_corrected"), [({}, True), ({"fire_from": 2}, False)])
+def test_a_window_of_firing_keeps_the_bias(window, is_corrected):
+    source = one_population(Dense(weight=normal(0.5, (5, 4))), neuron=Neuron(b_pos=1, **window))
+    fixed = neuron_of(quantize(source, 1 + data_for(source), weight_bits=3, method="gptq"))
+    assert bool(fixed.bias.any()) == is_corrected
 
 
 def test_infinite_thresholds_and_floors_become_never():
@@ -842,6 +858,11 @@ def test_labels_that_do_not_fit_are_refused(labels, message):
         ),
         ({"th_neg": 1e-9}, r"field 'th_neg': got 0; expected a threshold in 1\.\.8388607"),
         ({"v_init": 1e12}, r"field 'th_pos': got 0; expected a threshold"),
+        (
+            {"gains": (1, -1, 1)},
+            r"population 'a', field 'gains': got -1; expected gains in 0",
+        ),
+        ({"gains": (17, 1, 1)}, r"field 'gains': got 17; .* Fold a common factor, or the sign"),
     ],
 )
 def test_neurons_without_an_integer_form_are_refused(neuron, message):

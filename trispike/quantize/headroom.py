@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from trispike.network import Connection, FixedPointNeuron, Identity
+from trispike.network import Connection, FixedPointNeuron, Identity, Network
 from trispike.network.connection import Shape
 from trispike.network.fixed_point import DECAY_ONE, never, state_limit
+from trispike.network.network import PAYLOAD_LIMIT
 from trispike.quantize.weights import rows
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -37,6 +38,35 @@ def per_channel(
     if len(along_first) > 1:
         along_first = reduce(along_first.reshape(channels, -1), axis=1)
     return np.broadcast_to(along_first, (channels,))
+
+
+def arrivals_bound(network: Network, incoming: Iterable[Connection], channels: int) -> Array:
+    """Largest magnitude per channel that arrives at each time step, (T, channels).
+
+    An input that is presented once arrives once, and nothing comes from a population outside of
+    its window of firing.
+
+    Args:
+        network: That the connections belong to; of it, only shapes and schedules are read.
+        incoming: Integer connections into one target.
+        channels: Number of output channels of the target.
+    """
+    total = np.zeros((network.steps, channels), np.int64)
+    for c in incoming:
+        shape = c.output_shape(network.source_shape(c))
+        payload = PAYLOAD_LIMIT if network.input.name in c.sources else 1
+        whole = accumulator_bound(c, shape, channels, payload)
+        for t in range(c.delay, network.steps):
+            sending = sum(_sends(network, source, t - c.delay) for source in c.sources)
+            total[t] += whole // len(c.sources) * sending
+    return total
+
+
+def _sends(network: Network, source: str, t: int) -> bool:
+    """Whether anything can come from the input or from a population at a time step."""
+    if source == network.input.name:
+        return t == 0 or network.input.encoding != "once"
+    return network.populations[source].neuron.fires_at(t)
 
 
 def accumulator_bound(connection: Connection, shape: Shape, channels: int, payload: int) -> Array:
@@ -71,17 +101,20 @@ def state_bound(neuron: FixedPointNeuron, shape: Shape, accumulator: Array, step
     Args:
         neuron: The population's neuron.
         shape: Of the population.
-        accumulator: (channels,) bound of what all connections together deliver in a step.
+        accumulator: Bound of what all connections together deliver in a step: (channels,), or
+            (T, channels) of each step.
         steps: T.
     """
+    arriving = np.broadcast_to(accumulator, (steps, accumulator.shape[-1])).astype(np.float64)
+    channels = arriving.shape[1]
 
     def largest(values: Array) -> Array:
-        return per_channel(values, shape, len(accumulator))
+        return per_channel(values, shape, channels)
 
     def smallest(values: Array) -> Array:
-        return per_channel(values, shape, len(accumulator), np.min)
+        return per_channel(values, shape, channels, np.min)
 
-    x = accumulator.astype(np.float64) * 2.0**neuron.state_shift
+    arriving = arriving * 2.0**neuron.state_shift
     k = largest(neuron.k) / DECAY_ONE
     a = np.maximum(largest(neuron.a_pos), largest(neuron.a_neg)) / DECAY_ONE
     b = np.maximum(largest(neuron.b_pos), largest(neuron.b_neg)) / DECAY_ONE
@@ -90,17 +123,18 @@ def state_bound(neuron: FixedPointNeuron, shape: Shape, accumulator: Array, step
     low = np.minimum(smallest(neuron.th_pos), smallest(neuron.th_neg))
     never_resets = (top >= never(neuron.state_bits)) | (neuron.reset == "none") | neuron.fire_once
     floor = largest(np.maximum(neuron.floor, 0))
-    i, c, v = np.zeros_like(x), np.zeros_like(x), largest(neuron.v_init)
+    i, c, v = np.zeros(channels), np.zeros(channels), largest(neuron.v_init)
     reached = v
-    for _ in range(steps):
-        i = k * i + x
+    for t in range(steps):
+        gain = neuron.gains[t] / DECAY_ONE if neuron.gains else 1.0
+        i = k * i + gain * arriving[t]
         c = a * c + b * v
-        before = np.minimum(np.maximum(c + i + bias, floor), BOUND_LIMIT)
+        before = np.minimum(np.maximum(c + i + gain * bias, floor), BOUND_LIMIT)
         reached = np.maximum.reduce([reached, i, c, before])
         after = np.minimum(before, top)
         if neuron.reset == "subtract":
             after = np.maximum(after, before - np.minimum(low, before))
-        v = np.where(never_resets, before, after)
+        v = np.where(never_resets | (not neuron.fires_at(t)), before, after)
     return math.ceil(float(reached.max()))
 
 

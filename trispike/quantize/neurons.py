@@ -11,6 +11,7 @@ import numpy.typing as npt
 from trispike.errors import QuantizationError
 from trispike.network import FixedPointNeuron, Population
 from trispike.network.fixed_point import DECAY_ONE, never, state_limit
+from trispike.network.neuron import GAIN_LIMIT
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -81,6 +82,17 @@ def fixed_neuron(
         )
         return values.astype(np.int64)
 
+    def gains() -> tuple[int, ...]:
+        values = np.rint(np.asarray(neuron.gains) * DECAY_ONE)
+        check(
+            "gains",
+            (values < 0) | (values > GAIN_LIMIT),
+            np.asarray(neuron.gains),
+            f"gains in 0..{GAIN_LIMIT // DECAY_ONE}, for they become unsigned fractions of 4096",
+            "Fold a common factor, or the sign, into the weights and the bias.",
+        )
+        return tuple(int(n) for n in values)
+
     def threshold(field: str) -> Array:
         infinite = np.isinf(getattr(neuron, field))
         values = np.where(infinite, top, np.rint(getattr(neuron, field) / unit))
@@ -118,6 +130,9 @@ def fixed_neuron(
         reset=neuron.reset,
         strict=neuron.strict,
         fire_once=neuron.fire_once,
+        fire_from=neuron.fire_from,
+        fire_until=neuron.fire_until,
+        gains=gains(),
         state_bits=state_bits,
         state_shift=shift,
     )

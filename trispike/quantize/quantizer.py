@@ -24,9 +24,9 @@ from trispike.network import (
 )
 from trispike.network.fixed_point import state_limit
 from trispike.network.network import PAYLOAD_LIMIT
-from trispike.network.schedules import refuse_schedules
+from trispike.network.schedules import scheduled_fields
 from trispike.quantize.fitting import Fitted, Method, fit
-from trispike.quantize.headroom import accumulator_bound, per_channel, state_bound
+from trispike.quantize.headroom import arrivals_bound, per_channel, state_bound
 from trispike.quantize.moments import InputMoments, separated
 from trispike.quantize.neurons import (
     DEFAULT_STATE_SHIFT,
@@ -102,7 +102,6 @@ class Quantizer:
         encoded: Array,
         settings: Settings,
     ) -> None:
-        refuse_schedules(network, "the quantizer")
         self.source = network
         self.separated = separated(network)
         self.settings = settings
@@ -124,15 +123,18 @@ class Quantizer:
         """Where a connection leads."""
         return self.separated.all_connections[self.labels.index(label)].target
 
-    def network(self, bits: Mapping[str, int], noted: Mapping[str, Any]) -> IntegerNetwork:
+    def network(
+        self, bits: Mapping[str, int], noted: Mapping[str, Any], method: Method | None = None
+    ) -> IntegerNetwork:
         """The integer network.
 
         Args:
             bits: Width of the weights of each connection, by label.
             noted: Becomes its provenance, under "quantization".
+            method: Another one than the settings'.
         """
         source = self.source
-        parts = self.parts(bits)
+        parts = self.parts(bits, method)
         readout = parts[source.readout.name]
         populations = {}
         for name in source.populations:
@@ -148,14 +150,14 @@ class Quantizer:
             provenance={**source.provenance, "quantization": dict(noted)},
         )
 
-    def parts(self, bits: Mapping[str, int]) -> dict[str, Part]:
+    def parts(self, bits: Mapping[str, int], method: Method | None = None) -> dict[str, Part]:
         """All parts at these widths, by name, in the order of the network."""
         widths: dict[str, list[int]] = {
             name: [] for name in (*self.source.populations, self.source.readout.name)
         }
         for label, connection in self.separated.labelled():
             widths[connection.target].append(bits[label])
-        return {name: self.part(name, tuple(w)) for name, w in widths.items()}
+        return {name: self.part(name, tuple(w), method) for name, w in widths.items()}
 
     def part(self, name: str, widths: Widths, method: Method | None = None) -> Part:
         """One of them.
@@ -198,9 +200,7 @@ class Quantizer:
             )
         if fitted is not None:
             population = corrected(population, fitted.mean_error)
-        accumulator = np.zeros(channels, dtype=np.int64)
-        for c in connections:
-            accumulator += accumulator_bound(c, self._shape(c), channels, self._payload(c))
+        accumulator = arrivals_bound(self.source, connections, channels)
         chosen = self._neuron(name, population, weights.scales, accumulator)
         return Part(
             connections=connections,
@@ -336,11 +336,15 @@ class Quantizer:
 def corrected(population: Population, mean_error: Array) -> Population:
     """A float population whose bias takes away the mean error of its current.
 
+    One that has a window of firing keeps its bias: input and output have times of their own there,
+    and a bias acts at all of them.
+
     Args:
         population: With a float neuron.
         mean_error: (channels,), each of an equal share of the first axis.
     """
-    if not mean_error.any():
+    windowed = {"fire_from", "fire_until"}.intersection(scheduled_fields(_floating(population)))
+    if not mean_error.any() or windowed:
         return population
     shape = population.shape
     error = np.repeat(mean_error, shape[0] // len(mean_error))

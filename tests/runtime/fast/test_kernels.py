@@ -127,6 +127,23 @@ def test_a_step_at_the_limits_of_the_state(dtype, bits, shift, reset, strict, fi
     assert_steps(neuron, dtype, State(i, c, v, fired), currents, given)
 
 
+@pytest.mark.parametrize("until", [1, 2])
+@pytest.mark.parametrize("gain", [0, 1, 4095, 4096, 65536])
+@pytest.mark.parametrize(("dtype", "bits"), [(np.int32, 24), (np.int64, 32)])
+def test_a_gain_at_the_limits_of_the_state(dtype, bits, gain, until):
+    """Currents and biases that, times the gain, just fit what 32 bits are enough for."""
+    rng = np.random.default_rng([bits, gain])
+    neuron = fixed_point_neuron(
+        rng, bits, state_shift=0, reset="subtract", gains=(gain, 0), fire_until=until
+    )
+    limit = state_limit(bits)
+    i, c, v = (pick(rng, limit, SAMPLES, SIZE) for _ in range(3))
+    bound = ((1 << 30) - 1) * 4096 // max(4096, gain) if dtype is np.int32 else (1 << 40)
+    currents = pick(rng, min(bound, (1 << 24) - 1), SAMPLES, SIZE)
+    state = State(i, c, v, rng.random(v.shape) < 0.5)
+    assert_steps(neuron, dtype, state, currents, np.float32 if dtype is np.int32 else np.int64)
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("strict", [False, True])
 @pytest.mark.parametrize(("dtype", "bits"), [(np.int32, 28), (np.int64, 32)])
@@ -207,9 +224,9 @@ def test_pooled_codes_and_floats(window):
 def test_few_variants_are_compiled():
     """A variant costs seconds. Types: 3; carried and rare: 2 x 2; a shortcut: in one type only.
 
-    All of them with and without counts per sample.
+    A schedule adds one to each type and shortcut. All with and without counts per sample.
     """
     signatures = kernels.advance.signatures
-    assert len(signatures) <= 2 * (3 * 2 * 2 + 2 * 2)
+    assert len(signatures) <= 2 * (3 * (2 * 2 + 1) + 2 * 2 + 1)
     layouts = {a.layout for types in signatures for a in types if isinstance(a, numba.types.Array)}
     assert layouts <= {"C"}

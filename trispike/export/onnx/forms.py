@@ -87,7 +87,7 @@ def _step(builder: StepBuilder, names: Names, constants: Constants) -> Parts:
     end = nodes.constant(network.steps, INT64, "steps")
     index = nodes.op("Min", TIME, end, name="t_or_end")
     weight = nodes.op("Gather", weights, index, name="time_weight", axis=0)
-    step = builder.add(nodes, INPUT, held, weight, {})
+    step = builder.add(nodes, INPUT, held, weight, {}, index)
     results = {f"{s.name}{NEXT}": step.states[s.name] for s in states if s.name != LOGITS}
     results |= {STEP_LOGITS: step.step_logits, f"{LOGITS}{NEXT}": step.states[LOGITS]}
     results |= dict(zip(outputs, (step.spikes[n] for n in network.order), strict=True))
@@ -127,7 +127,8 @@ def _unrolled(builder: StepBuilder, names: Names, constants: Constants) -> Parts
             index = inside.constant(t, INT64, f"step_{t}")
             frame = inside.op("Gather", INPUT, index, name="frame", axis=1)
         weight = inside.constant(network.readout.weights[t], numbers.logits, f"time_weight_{t}")
-        step = builder.add(inside, frame, held, weight, hoisted)
+        moment = inside.constant(t, INT64, f"step_{t}") if builder.is_scheduled else ""
+        step = builder.add(inside, frame, held, weight, hoisted, moment)
         held = step.states
         step_logits.append(step.step_logits)
         nodes.nodes += inside.nodes
@@ -135,7 +136,7 @@ def _unrolled(builder: StepBuilder, names: Names, constants: Constants) -> Parts
     columns = [nodes.op("Unsqueeze", s, axis, name=f"{STEP_LOGITS}.t") for s in step_logits]
     stacked = nodes.op("Concat", *columns, name=f"{STEP_LOGITS}.all", axis=1)
     _name_outputs(nodes, {LOGITS: held[LOGITS], STEP_LOGITS: stacked})
-    shape: tuple[Dimension, ...] = ("N", *network.input.data_shape(network.steps))
+    shape: tuple[Dimension, ...] = ("N", *network.input.encoded_shape(network.steps))
     graph = helper.make_graph(
         nodes.nodes,
         "unrolled",
@@ -158,7 +159,8 @@ def _sequence(builder: StepBuilder, names: Names, constants: Constants) -> Parts
     held = {s.name: names.fresh(f"step/{s.name}") for s in states}
     weight = names.fresh("step/time_weight")
     frame = INPUT if static else names.fresh("step/x")
-    step = builder.add(inside, frame, held, weight, hoisted)
+    moment = names.fresh("step/t") if builder.is_scheduled else ""
+    step = builder.add(inside, frame, held, weight, hoisted, moment)
     scanned = {STEP_LOGITS: step.step_logits, **step.observed}
     wanted = [*(step.states[s.name] for s in states), *scanned.values()]
     results = _own_tensors(inside, wanted)
@@ -173,6 +175,7 @@ def _sequence(builder: StepBuilder, names: Names, constants: Constants) -> Parts
             *(_info(held[s.name], s.dtype, ("N", *s.shape)) for s in states),
             weight_info,
             *frame_info,
+            *([_info(moment, INT64, ())] if moment else []),
         ],
         [
             *(_info(n, s.dtype, ("N", *s.shape)) for n, s in zip(after, states, strict=True)),
@@ -181,15 +184,17 @@ def _sequence(builder: StepBuilder, names: Names, constants: Constants) -> Parts
     )
     final = [names.fresh(f"{s.name}.last") for s in states]
     axes = [1 if shapes[key][1][:1] == ("N",) else 0 for key in scanned]
+    frames = [] if static else [INPUT]
+    moments = [_moments(nodes, network.steps)] if moment else []
     nodes.nodes.append(
         helper.make_node(
             "Scan",
-            [*(start[s.name] for s in states), WEIGHTS, *([] if static else [INPUT])],
+            [*(start[s.name] for s in states), WEIGHTS, *frames, *moments],
             [*final[:-1], LOGITS, STEP_LOGITS, *step.observed],
             name="time",
             body=body,
-            num_scan_inputs=1 if static else 2,
-            scan_input_axes=[0] if static else [0, 1],
+            num_scan_inputs=1 + len(frames) + len(moments),
+            scan_input_axes=[0, *(1 for _ in frames), *(0 for _ in moments)],
             scan_output_axes=axes,
         )
     )
@@ -215,6 +220,17 @@ FORMS: dict[str, Callable[[StepBuilder, Names, Constants], Parts]] = {
     "sequence": _sequence,
     "unrolled": _unrolled,
 }
+
+
+def _moments(nodes: Nodes, steps: int) -> str:
+    """Indices of as many steps as there are time weights; those after the end are all T."""
+    zero, one = nodes.constant(0, INT64, "zero_steps"), nodes.constant(1, INT64, "one_step")
+    axis = nodes.constant([0], INT64, "axis_0")
+    shape = nodes.op("Shape", WEIGHTS, name="how_many", start=0, end=1)
+    count = nodes.op("Squeeze", shape, axis, name="count")
+    every = nodes.op("Range", zero, count, one, name="all_steps")
+    end = nodes.constant(steps, INT64, "steps")
+    return nodes.op("Min", every, end, name="moments")
 
 
 def _own_tensors(nodes: Nodes, wanted: Sequence[str]) -> list[str]:

@@ -17,7 +17,6 @@ from trispike.export.onnx.numbers import Numbers, numbers_for
 from trispike.network import Network, digest
 from trispike.network.learning import refuse_plastic
 from trispike.network.network import PAYLOAD_LIMIT
-from trispike.network.schedules import refuse_schedules
 
 IR_VERSION = 9
 """Of the file format; 9 is the first one that runtimes of 2023 read together with functions."""
@@ -52,7 +51,6 @@ def build_model(
             expected="one of " + ", ".join(get_args(Form)),
             fix="Choose one of these.",
         )
-    refuse_schedules(network, "ONNX")
     refuse_plastic(network, "ONNX")
     numbers = numbers_for(network, carrier)
     parts = build_parts(network, form, numbers, observe)

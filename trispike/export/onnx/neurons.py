@@ -7,7 +7,7 @@ node per population, with its parameters, and any runtime that knows functions c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
@@ -17,10 +17,14 @@ from trispike.export.onnx.nodes import DOMAIN, OPSET, Names, Nodes, element_type
 from trispike.export.onnx.numbers import BOOL, FLOAT64, INT8, INT32, INT64, Array, DType, Numbers
 from trispike.network import FixedPointNeuron, Neuron, Population
 from trispike.network.fixed_point import DECAY_ONE, never, state_limit
+from trispike.network.schedules import scheduled_fields
 from trispike.network.summary import neuron_kind
 
 STATES = ("i", "c", "v", "fired")
 """What a neuron may keep from step to step, in the order in which functions take it."""
+
+SCHEDULE = ("step_gain", "may_fire")
+"""Parameters that change from step to step, and are computed in the graph."""
 
 RETENTION = ("k", "a_pos", "a_neg", "b_pos", "b_neg")
 """Parameters that are fractions."""
@@ -54,6 +58,8 @@ class Structure:
     reset: str
     strict: bool
     fire_once: bool
+    gained: bool
+    windowed: bool
     observed: bool = False
     """Whether the function also puts out i, c, v and the number of saturations."""
 
@@ -71,6 +77,8 @@ class Structure:
             "floor": self.has_floor,
             "th_pos": True,
             "th_neg": not self.binary,
+            "step_gain": self.gained,
+            "may_fire": self.windowed,
         }
         return tuple(name for name, present in wanted.items() if present)
 
@@ -107,16 +115,20 @@ def structure_of(
     retains_c = bool((neuron.a_pos != 0).any() or (neuron.a_neg != 0).any())
     retains_v = bool((neuron.b_pos != 0).any() or (neuron.b_neg != 0).any())
     kept = (carries, retains_c, retains_v, neuron.fire_once)
+    windowed = bool({"fire_from", "fire_until"}.intersection(scheduled_fields(neuron)))
     if isinstance(neuron, FixedPointNeuron):
         lowest = -state_limit(neuron.state_bits)
         binary = bool((neuron.th_neg >= never(neuron.state_bits)).all())
-        dtype = INT64 if current == INT64 else numbers.state_dtype(neuron.state_bits)
+        wide = current == INT64 or bool(neuron.gains)  # a current times a gain is long
+        dtype = INT64 if wide else numbers.state_dtype(neuron.state_bits)
     else:
         lowest = -np.inf  # type: ignore[assignment]
         binary = bool(np.isinf(neuron.th_neg).all())
         dtype = numbers.payload
     return Structure(
-        words=neuron_kind(neuron),
+        # Windows of any place and length are one structure.
+        words=neuron_kind(replace(neuron, fire_from=0, fire_until=None))
+        + (", window" if windowed else ""),
         dtype=dtype,
         payload=numbers.payload,
         state_bits=neuron.state_bits if isinstance(neuron, FixedPointNeuron) else None,
@@ -133,6 +145,8 @@ def structure_of(
         reset=neuron.reset,
         strict=neuron.strict,
         fire_once=neuron.fire_once,
+        gained=bool(neuron.gains),
+        windowed=windowed,
         observed=observed,
     )
 
@@ -140,13 +154,15 @@ def structure_of(
 def parameter_values(
     neuron: Neuron | FixedPointNeuron, structure: Structure
 ) -> dict[str, tuple[Array, DType]]:
-    """Values and types of the function's parameters, by name.
+    """Values and types of the function's parameters, by name, but for :data:`SCHEDULE`.
 
     In float64, retention factors are the fractions m/4096, which are exact; in integers they are
     the numerators m.
     """
     values: dict[str, tuple[Array, DType]] = {}
     for name in structure.parameters:
+        if name in SCHEDULE:
+            continue
         if name == "gain":
             value = np.asarray(1 << getattr(neuron, "state_shift", 0))
         elif structure.state_bits and structure.dtype == FLOAT64 and name in RETENTION:
@@ -155,6 +171,22 @@ def parameter_values(
             value = getattr(neuron, name)
         values[name] = (value, structure.dtype)
     return values
+
+
+def schedule_tables(
+    neuron: Neuron | FixedPointNeuron, structure: Structure, steps: int
+) -> dict[str, tuple[Array, DType]]:
+    """Values and types of what changes from step to step, (T + 1,), by name of the parameter.
+
+    The last value is for steps after the end of a sample.
+    """
+    moments = range(steps + 1)
+    gains = [neuron.gains[min(t, steps - 1)] for t in moments] if neuron.gains else []
+    tables = {
+        "step_gain": (np.array(gains), structure.dtype),
+        "may_fire": (np.array([neuron.fires_at(t) for t in moments]), BOOL),
+    }
+    return {name: tables[name] for name in SCHEDULE if name in structure.parameters}
 
 
 class Functions:
@@ -213,7 +245,7 @@ class _Update:
         c = self._carried()
         v = i if c is None else op("Add", c, i, name="c_plus_i")
         if s.has_bias:
-            v = op("Add", v, "bias", name="with_bias")
+            v = op("Add", v, self._gained("bias"), name="with_bias")
         if c is not None or s.has_bias:
             v = self._saturate(v, "v")
         if s.has_floor:
@@ -239,6 +271,7 @@ class _Update:
         s, op = self.s, self.nodes.op
         x = op("Cast", "x", name="x_cast", to=element_type(s.dtype))
         if not self.integer:
+            x = self._gained(x)
             if not s.carries_current:
                 return x
             return op("Add", op("Mul", "k", "i", name="k_i"), x, name="i_sum")
@@ -249,9 +282,18 @@ class _Update:
             x = self._clip_before_shift(x, largest)
         if s.shifted:
             x = op("Mul", x, "gain", name="x_shifted")
+        x = self._gained(x)
         if s.carries_current:
             x = op("Add", self._decay("i", "k", "k"), x, name="i_sum")
         return self._saturate(x, "i")
+
+    def _gained(self, z: str) -> str:
+        """What is received, times the gain of the step."""
+        if not self.s.gained:
+            return z
+        if self.integer:
+            return self._decay(z, "step_gain", "step_gain")
+        return self.nodes.op("Mul", "step_gain", z, name=f"{z}_gained")
 
     def _clip_before_shift(self, x: str, largest: int) -> str:
         op = self.nodes.op
@@ -352,6 +394,8 @@ class _Update:
             spikes = op("Sub", spikes, down, name="up_or_down")
         if s.fire_once:
             spikes = op("Where", "fired", self._number(0, wide), spikes, name="first")
+        if s.windowed:
+            spikes = op("Where", "may_fire", spikes, self._number(0, wide), name="in_window")
         if wide != s.payload:
             spikes = op("Cast", spikes, name="fired_now", to=element_type(s.payload))
         return spikes

@@ -13,6 +13,7 @@ from trispike.export.onnx.neurons import (
     Functions,
     Structure,
     parameter_values,
+    schedule_tables,
     state_dtype,
     structure_of,
 )
@@ -31,6 +32,7 @@ from trispike.export.onnx.numbers import (
 from trispike.network import Connection, Network
 from trispike.network.connection import Shape
 from trispike.network.network import PAYLOAD_LIMIT
+from trispike.network.schedules import scheduled_fields
 
 LOGITS = "logits"
 """State in which the logits add up."""
@@ -89,6 +91,12 @@ class StepBuilder:
         self._rows = {label: largest_row(c.operator) for label, c in network.labelled()}
         self._bounds = {network.input.name: PAYLOAD_LIMIT} | dict.fromkeys(network.populations, 1)
 
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether what a step does depends on its index."""
+        populations = self.network.populations.values()
+        return any(scheduled_fields(population.neuron) for population in populations)
+
     def _currents(self, nodes: Nodes) -> Currents:
         return Currents(nodes, self.numbers, self._rows)
 
@@ -137,6 +145,7 @@ class StepBuilder:
         states: Mapping[str, str],
         time_weight: str,
         hoisted: Mapping[str, Value],
+        moment: str = "",
     ) -> StepOutputs:
         """Add one time step.
 
@@ -146,13 +155,15 @@ class StepBuilder:
             states: Tensors that hold the states.
             time_weight: Scalar tensor: weight of this step's contribution to the logits.
             hoisted: Currents that have been computed already, by label.
+            moment: Scalar tensor: index of the step, T after the end; needed if
+                :attr:`is_scheduled`.
         """
         network = self.network
         now = {network.input.name: self.payload(network.input.name, frame)}
         out = StepOutputs(states={})
         for name in network.order:
             current = self._target(nodes, name, now, states, hoisted)
-            now[name] = self._population(nodes, name, current, states, out)
+            now[name] = self._population(nodes, name, current, states, moment, out)
             out.spikes[name] = now[name].name
         for source, delay in self._delays().items():
             for steps in range(1, delay + 1):
@@ -225,7 +236,13 @@ class StepBuilder:
         return self.payload(target, nodes.op("Expand", zero, whole, name=f"{target}.current"))
 
     def _population(
-        self, nodes: Nodes, name: str, current: Value, states: Mapping[str, str], out: StepOutputs
+        self,
+        nodes: Nodes,
+        name: str,
+        current: Value,
+        states: Mapping[str, str],
+        moment: str,
+        out: StepOutputs,
     ) -> Value:
         population, wanted = self.network.populations[name], self._observe.get(name, ())
         structure = structure_of(
@@ -235,6 +252,11 @@ class StepBuilder:
             nodes.constant(value, dtype, f"{name}.{parameter}")
             for parameter, (value, dtype) in parameter_values(population.neuron, structure).items()
         ]
+        tables = schedule_tables(population.neuron, structure, self.network.steps)
+        for parameter, (value, dtype) in tables.items():
+            table = nodes.constant(value, dtype, f"{name}.{parameter}s")
+            label = f"{name}.{parameter}"
+            parameters.append(nodes.op("Gather", table, moment, name=label, axis=0))
         results = nodes.call(
             self._functions.name(structure),
             [current.name, *(states[f"{name}.{s}"] for s in structure.states), *parameters],

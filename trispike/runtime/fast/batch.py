@@ -123,7 +123,9 @@ class _Member:
         seen = None if self.traces is None else np.empty_like(self.traces[:, :1])
         codes = self.codes[t : t + 1]
         each = None if self.each is None else self.each[:, t : t + 1]
-        self.neurons.advance(currents, None, codes, now, state=self.state, traces=seen, each=each)
+        self.neurons.advance(
+            currents, None, codes, now, state=self.state, traces=seen, each=each, first_step=t
+        )
         if self.traces is not None:
             self.traces[:, t : t + 1] = seen
         counts.events[:, t] += now.events[:, 0]

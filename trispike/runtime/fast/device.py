@@ -108,7 +108,7 @@ class DeviceMachine:
             emitted.appendleft({network.input.name: frames if direct else frames[:, t]})
             for name in network.order:
                 x = self._current(name, emitted, still, len(encoded))
-                s, v, states[name], over = self._neurons[name].step(states[name], x)
+                s, v, states[name], over = self._neurons[name].step(states[name], x, t)
                 emitted[0][name] = s
                 counts = tally.populations[name]
                 found = ((s > 0).sum(), (s < 0).sum(), (x != 0).sum(), over)
@@ -253,16 +253,20 @@ class _DeviceNeurons:
         zeros = torch.zeros((samples, *self._shape), dtype=number, device=self._device)
         return _State(zeros, zeros, zeros + self._fields["v_init"], zeros != 0)
 
-    def step(self, state: _State, x: Tensor) -> tuple[Tensor, Tensor, _State, int]:
+    def step(self, state: _State, x: Tensor, t: int) -> tuple[Tensor, Tensor, _State, int]:
         """Spikes, potential before the reset, state after it, and how often it was clipped."""
         neuron, p = self._neuron, self._fields
         if isinstance(neuron, FixedPointNeuron):
             x = x << neuron.state_shift
+        bias = p["bias"]
+        if neuron.gains:
+            gain = torch.tensor(neuron.gains[t], dtype=x.dtype, device=x.device)
+            x, bias = self._decay(x, gain), self._decay(bias, gain)
         i, over_i = self._saturated(self._decay(state.i, p["k"]) + x)
         kept = self._decay(state.c, torch.where(state.c >= 0, p["a_pos"], p["a_neg"]))
         leak = self._decay(state.v, torch.where(state.v >= 0, p["b_pos"], p["b_neg"]))
         c, over_c = self._saturated(kept + leak)
-        v, over_v = self._saturated(c + i + p["bias"])
+        v, over_v = self._saturated(c + i + bias)
         v = torch.maximum(v, p["floor"])
         if neuron.strict:
             plus, minus = v > p["th_pos"], v < -p["th_neg"]
@@ -270,6 +274,8 @@ class _DeviceNeurons:
             plus, minus = v >= p["th_pos"], v <= -p["th_neg"]
         if neuron.fire_once:
             plus, minus = plus & ~state.fired, minus & ~state.fired
+        if not neuron.fires_at(t):
+            plus, minus = torch.zeros_like(plus), torch.zeros_like(minus)
         after = v
         if neuron.reset == "zero":
             after = torch.where(plus | minus, torch.zeros_like(v), v)

@@ -7,7 +7,6 @@ import os
 from trispike.errors import MissingDependencyError
 from trispike.network import Network
 from trispike.network.learning import refuse_plastic
-from trispike.network.schedules import refuse_schedules
 from trispike.runtime.engine import Array, Progress, Recording, Result, Run, check_positive
 
 DEFAULT_MEMORY = 2 << 30
@@ -55,7 +54,6 @@ class FastEngine:
         from trispike.runtime.fast.batch import Machine, Tally  # noqa: PLC0415
         from trispike.runtime.fast.device import DeviceMachine  # noqa: PLC0415
 
-        refuse_schedules(network, "the fast engine")
         refuse_plastic(network, "fast engine")
         self.network = network
         self.strict = strict

@@ -72,6 +72,7 @@ def advance(
     common: Any,
     carried: Any,
     rare: Any,
+    schedule: Any,
     factor: Any,
     limit: Any,
     to_zero: Any,
@@ -99,6 +100,8 @@ def advance(
         carried: None, or rows (2, B or E): a_pos, a_neg.
         rare: None, or rows (2, B or E): k, floor. Without it, ``once``, ``resume`` of i, and
             ``traces`` have no effect.
+        schedule: None, or (T, 2) in the state's type: the gain of a step (4096 for 1; 1 in
+            floats), and 1 if the neurons may fire at it, otherwise 0.
         factor: Of the current, in the state's type: 2**state_shift.
         limit: Largest state, in the state's type; None in floats.
         to_zero: 1 if firing sets the potential to zero, in the state's type.
@@ -145,6 +148,8 @@ def advance(
                 code, count = codes[t, n, start:stop], fired[t, start:stop]
                 if shortcut is not None:
                     payload = shortcut[t if shortcut.shape[0] > 1 else 0, n, start:stop]
+                if schedule is not None:
+                    gain, may_fire = schedule[t, 0], schedule[t, 1]
                 plus_total = minus_total = received = over = np.int32(0)
                 for e in range(size):
                     x = _as(current[e], factor)
@@ -153,6 +158,9 @@ def advance(
                         x = _as(x + _as(direct - silence[e], factor), factor)
                     received = np.int32(received + np.int32(x != 0))
                     i = _as(x * factor, factor)
+                    drive = bias[e]
+                    if schedule is not None:
+                        i, drive = _decay(i, gain), _decay(drive, gain)
                     if rare is not None:
                         i = _as(_decay(i_state[e], k[e]) + i, factor)
                     if limit is not None:
@@ -168,7 +176,7 @@ def advance(
                         x = c
                         c = min(max(x, _as(-limit, factor)), limit)
                         over = np.int32(over + np.int32(c != x))
-                    v = _as(_as(c + i, factor) + bias[e], factor)
+                    v = _as(_as(c + i, factor) + drive, factor)
                     if limit is not None:
                         x = v
                         v = min(max(x, _as(-limit, factor)), limit)
@@ -177,6 +185,9 @@ def advance(
                         v = max(v, floor[e])
                     plus = one if v >= th_pos[e] else zero
                     minus = one if v <= th_neg[e] else zero
+                    if schedule is not None:
+                        plus = _as(plus * may_fire, factor)
+                        minus = _as(minus * may_fire, factor)
                     if rare is not None:
                         silent = _as(one - _as(once * done[e], factor), factor)
                         plus, minus = _as(plus * silent, factor), _as(minus * silent, factor)

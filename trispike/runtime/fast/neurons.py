@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from trispike.network import FixedPointNeuron, Neuron, Population
-from trispike.network.fixed_point import state_limit
+from trispike.network.fixed_point import DECAY_ONE, state_limit
+from trispike.network.schedules import scheduled_fields
 from trispike.runtime.fast.kernels import advance
 from trispike.runtime.fast.layout import BLOCK, Array, columns_for, rows
 from trispike.runtime.fast.workers import Workers
@@ -52,6 +53,7 @@ class Neurons:
     ) -> None:
         neuron: Any = population.neuron
         shape = population.shape
+        self._neuron = neuron
         self.size = population.size
         self.dtype = dtype
         self._workers = workers
@@ -90,6 +92,7 @@ class Neurons:
         state: Array | None = None,
         traces: Array | None = None,
         each: Array | None = None,
+        first_step: int = 0,
     ) -> None:
         """Run all neurons for as many steps as ``codes`` has room for.
 
@@ -101,12 +104,16 @@ class Neurons:
             state: Taken up and left there; by default the neurons start anew.
             traces: (3, T, N, E), in the state's type: i, c, v, written.
             each: (N, T), int64: updates with input of every sample, added to.
+            first_step: Index of the first of these steps in the sample.
         """
         empty: Array = np.empty((4, 0, 0), self.dtype)
         state = empty if state is None else state
-        needs_rare = self._uses_rare or traces is not None
+        schedule = _schedule(self._neuron, first_step, first_step + len(codes))
+        schedule = None if schedule is None else schedule.astype(self.dtype)
+        # A scheduled neuron takes everything along, so that few variants are compiled.
+        needs_rare = self._uses_rare or traces is not None or schedule is not None
         traces = np.empty((3, 0, 0, 0), self.dtype) if traces is None else traces
-        carried = self._carried if self._uses_carried else None
+        carried = self._carried if self._uses_carried or schedule is not None else None
         rare = self._rare if needs_rare else None
         parts: list[tuple[Array, Array | None]] = []
 
@@ -120,6 +127,7 @@ class Neurons:
                 self._common,
                 carried,
                 rare,
+                schedule,
                 self._factor,
                 self._limit,
                 self._to_zero,
@@ -140,6 +148,15 @@ class Neurons:
             counts.events += events
             if each is not None:
                 each += received
+
+
+def _schedule(neuron: FixedPointNeuron | Neuron, first: int, last: int) -> Any:
+    """What ``advance`` calls so, of the time steps first..last-1."""
+    if not scheduled_fields(neuron):
+        return None
+    one = DECAY_ONE if isinstance(neuron, FixedPointNeuron) else 1.0
+    steps = range(first, last)
+    return np.array([(neuron.gains[t] if neuron.gains else one, neuron.fires_at(t)) for t in steps])
 
 
 def _parameters(neuron: FixedPointNeuron | Neuron) -> tuple[list[Array], list[Array], list[Array]]:

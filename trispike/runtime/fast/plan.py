@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from trispike.network import Connection, Identity, Network
+from trispike.network.fixed_point import DECAY_BITS, DECAY_ONE
 from trispike.network.network import PAYLOAD_LIMIT
 from trispike.network.neuron import FixedPointNeuron
 
@@ -50,5 +51,6 @@ def is_narrow(network: Network, name: str) -> bool:
     neuron = network.populations[name].neuron
     if not isinstance(neuron, FixedPointNeuron) or neuron.state_bits > NARROW_STATE_BITS:
         return False
-    total = total_limit(network, name)
-    return total < EXACT_FLOAT32 and total << neuron.state_shift < NARROW_CURRENT
+    total, gain = total_limit(network, name), max((DECAY_ONE, *neuron.gains))
+    driven = max(total << neuron.state_shift, int(np.abs(neuron.bias).max()) if neuron.gains else 0)
+    return total < EXACT_FLOAT32 and driven * gain >> DECAY_BITS < NARROW_CURRENT

@@ -12,8 +12,10 @@ import numpy.typing as npt
 from trispike.errors import UnsupportedError
 from trispike.network import Conv2d, FixedPointNeuron, IntegerNetwork, Network
 from trispike.network.fixed_point import never, state_limit
+from trispike.network.learning import plastic, widest
 from trispike.network.network import PAYLOAD_LIMIT
-from trispike.quantize.headroom import accumulator_bound, state_bound
+from trispike.network.plasticity import TRACE_BITS
+from trispike.quantize.headroom import arrivals_bound, state_bound
 from trispike.targets.lava.schedule import schedule
 from trispike.targets.loihi.demand import LIMIT_FIELDS, delays, demand
 from trispike.targets.loihi.hardware import Board, Chip, boards_of
@@ -94,6 +96,7 @@ class _Checks:
         yield from self._weights()
         yield from self._delays()
         yield from self._payload()
+        yield from self._learning()
         for name, population in self.network.populations.items():
             neuron = population.neuron
             assert isinstance(neuron, FixedPointNeuron)
@@ -138,6 +141,21 @@ class _Checks:
                     f"They take {stored} bits each; fewer bits, or the use of all {stored}.",
                     limit=", ".join(map(str, widths)), severity="warning",
                 )  # fmt: skip
+
+    def _learning(self) -> Iterator[Finding]:
+        fixed = self.chip.learning.value == "fixed"
+        for label, connection in plastic(self.network).items():
+            rule = connection.plasticity
+            assert rule is not None
+            yield self._finding(
+                "learning", f"connection {label}",
+                f"run-time plasticity (experimental), traces of {TRACE_BITS} bits, "
+                f"{connection.bits}+{rule.fine_bits} bits per weight", "learning",
+                "The placement is an estimate: traces, fine bits and the work of learning are not "
+                "in it. Take the rule off (trispike.make_plastic) for figures without it.",
+                limit="sums of products of narrower traces" if fixed else "learning rules, "
+                "estimated", severity="violation" if fixed else "warning",
+            )  # fmt: skip
 
     def _exponents(self, target: str, shift: int) -> Iterator[Finding]:
         low, high = self.chip.weight_exponent_min.value, self.chip.weight_exponent_max.value
@@ -216,16 +234,12 @@ class _Checks:
 
     def _bound(self, name: str, neuron: FixedPointNeuron) -> int:
         shape = self.network.populations[name].shape
-        incoming = self.network.into(name)
+        incoming = tuple(map(widest, self.network.into(name)))
         outputs = [c.output_shape(self.network.source_shape(c)) for c in incoming]
         convolved = [o[0] for c, o in zip(incoming, outputs, strict=True)
                      if isinstance(c.operator, Conv2d)]  # fmt: skip
         channels = int(np.gcd.reduce([shape[0], *convolved]))
-        total = np.zeros(channels, np.int64)
-        for connection, output in zip(incoming, outputs, strict=True):
-            graded = self.network.input.name in connection.sources
-            payload = PAYLOAD_LIMIT if graded else 1
-            total = total + accumulator_bound(connection, output, channels, payload)
+        total = arrivals_bound(self.network, incoming, channels)
         return state_bound(neuron, shape, total, self.network.steps)
 
     def _retention(self, subject: str, neuron: FixedPointNeuron) -> Iterator[Finding]:
