@@ -115,7 +115,7 @@ def check(
     findings = check_network(loaded, chip, placement)
     flows = None
     if data is not None:
-        engine = build_engine(default_engine(), loaded)
+        engine = build_engine(default_engine(loaded), loaded)
         flows = shown_traffic(engine, placement, load_for(loaded, data, samples))
     if output is not None:
         save_placement(placement, output)

@@ -104,7 +104,7 @@ def compare(
         if ledger:
             run = _stored(network, ledger[position])
         else:
-            run = _run(network, data or "", samples, engine or default_engine())
+            run = _run(network, data or "", samples, engine or default_engine(network))
         where = where or run.data
         priced = price_run(
             network,

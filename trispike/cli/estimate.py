@@ -141,7 +141,7 @@ def estimate(
     loaded = load(network)
     ann_kinds(loaded.steps, relu_sparsity)  # fails before the long part, if it does
     placed = None if placement is None else load_placed(placement, loaded)
-    name = engine or default_engine()
+    name = engine or default_engine(loaded)
     stored = None
     if ledger:
         stored, given = read_ledgers(loaded, ledger)

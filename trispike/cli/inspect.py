@@ -78,7 +78,8 @@ def inspect(
 def _firing_rates(network: Network, data: str, samples: int) -> dict[str, float]:
     given = load_for(network, data, samples)
     with progress_bar("counting spikes", len(given.x)) as progress:
-        ledger = build_engine(default_engine(), network).run(given.x, progress=progress).ledger
+        engine = build_engine(default_engine(network), network)
+        ledger = engine.run(given.x, progress=progress).ledger
     return {name: ledger.firing_rate(name) for name in network.populations}
 
 

@@ -162,7 +162,7 @@ def _run(
             f"data '{given.name}'", got="no samples", expected="at least one", fix="Give some data."
         )
     check_anytime(max_steps is not None, network, given, max_steps, None)
-    name = engine or default_engine()
+    name = engine or default_engine(network)
     result = run_engine(name, network, given, per_sample=True)
     longer, traffic = None, None
     if max_steps is not None and max_steps > network.steps:

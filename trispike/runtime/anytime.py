@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from trispike.errors import EngineError, InvalidDataError, InvalidSettingError
 from trispike.network import Network, with_steps
+from trispike.network.learning import refuse_plastic
 from trispike.runtime.energy import Estimate, MemoryModel, Profile
 from trispike.runtime.engine import Array, Engine, Progress, Result
 from trispike.runtime.ledger import Ledger
@@ -182,9 +183,11 @@ def anytime(
 
     Raises:
         InvalidDataError: No labels, or no samples.
-        UnsupportedError: The readout has no meaning over fewer steps; see ``with_steps``.
+        UnsupportedError: The readout has no meaning over fewer steps; see ``with_steps``. Or the
+            network is plastic: what it learns depends on how many steps a sample has.
         InvalidSettingError: As ``pricing``.
     """
+    refuse_plastic(network, "accuracy over time", "fixed weights, which do not depend on it")
     labels, price = _labels(result), pricing(hardware, assumptions)
     points = []
     for steps in range(1, network.steps + 1):
@@ -262,9 +265,11 @@ def early_exit(
     Raises:
         InvalidSettingError: A confidence that is not between 0 and 1.
         InvalidDataError: Data or labels do not fit the network, or there are no samples.
-        UnsupportedError: The readout has no meaning over fewer steps; see ``with_steps``.
+        UnsupportedError: The readout has no meaning over fewer steps; see ``with_steps``. Or the
+            network is plastic: what it learns depends on how many steps a sample has.
         EngineError: The engine gave other logits in the second run.
     """
+    refuse_plastic(network, "early exit", "fixed weights, which do not depend on it")
     check_confidence(confidence)
     with_steps(network, 1)  # fails before the long part, if it does
     start = time.perf_counter()

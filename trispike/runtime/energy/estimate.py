@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from trispike.errors import InvalidDataError, InvalidSettingError
 from trispike.network import Conv2d, Dense, IntegerNetwork, Network
+from trispike.network.learning import updates_per_sample
 from trispike.runtime.derived_counts import FLOAT_BITS, check_ledger
 from trispike.runtime.energy.latency import Latency, estimate_latency, fires_both_signs
 from trispike.runtime.energy.memory_twins import MemoryTwin
@@ -363,14 +364,28 @@ def _left_out(
 
 
 def _remarks(network: Network | None, profile: Profile) -> tuple[str, ...]:
-    most = profile.supports.bits
-    if network is None or most is None:
+    if network is None:
         return ()
+    learning, most = learning_remarks(network), profile.supports.bits
     integer = isinstance(network, IntegerNetwork)
     bits = max((c.bits if integer else FLOAT_BITS for c in network.all_connections), default=0)
-    if bits <= most:
+    if most is None or bits <= most:
+        return learning
+    text = f"Weights of {bits} bits are priced as if the hardware held them: it has {most}."
+    return (text, *learning)
+
+
+def learning_remarks(network: Network) -> tuple[str, ...]:
+    """What a plastic network does beside its counted events."""
+    updates = updates_per_sample(network)
+    if not updates:
         return ()
-    return (f"Weights of {bits} bits are priced as if the hardware held them: it has {most}.",)
+    each = ", ".join(f"{label} {count:,}" for label, count in updates.items())
+    text = (
+        f"Plastic connections (experimental): {sum(updates.values()):,} weight updates per "
+        f"inference ({each}) are counted and not priced: no profile has a price for them."
+    )
+    return (text,)
 
 
 def assembled(

@@ -19,6 +19,7 @@ from trispike.runtime.energy.estimate import (
     assembled,
     check_latency,
     check_samples,
+    learning_remarks,
     negative_spikes,
     static_item,
 )
@@ -100,6 +101,7 @@ def estimate_memory(
         signs=_signs(core, ledger, items),
         assumptions={},
         twins=memory_twins(core, ledger, _spiking(items), with_input="input_queue" not in unpriced),
+        remarks=learning_remarks(network),
     )
 
 
