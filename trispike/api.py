@@ -103,7 +103,8 @@ def convert(
         example_input: Raw data, array or tensor: (N, C, H, W) or (N, F) for direct input,
             (N, T, C, H, W) or (N, T, F) for frames. Its shape is the network's, and its first
             ``proof_samples`` samples are what the proof runs on.
-        steps: T; by default the module's own attribute ``steps``.
+        steps: T; by default the module's own attribute ``steps``. Modules of QCFS activations
+            have none: T follows from their levels.
         encoding: How the data enter; by default read from the number of axes, where (N, a, b) is
             refused as ambiguous.
         mean: Subtracted from the data before they enter the module, scalar or (C, 1, 1); becomes
@@ -129,12 +130,23 @@ def convert(
         MissingDependencyError: PyTorch is not installed.
     """
     # Here, because everything after a conversion works without torch.
-    from trispike.export import prove, trace  # noqa: PLC0415
-    from trispike.nn import Provenance  # noqa: PLC0415
+    from trispike.export import has_levels, prove, trace, trace_levels  # noqa: PLC0415
+    from trispike.nn.models import Provenance, QCFSProvenance  # noqa: PLC0415
 
     if hasattr(example_input, "detach"):  # a tensor, perhaps on another device
         example_input = example_input.detach().cpu()
     data = np.asarray(example_input)
+    provenance = getattr(module, "provenance", None)
+    is_known = isinstance(provenance, Provenance | QCFSProvenance)
+    recorded = {"checkpoint": asdict(provenance)} if is_known else {}
+    if has_levels(module):
+        _check_of_levels(data, proof_samples, steps=steps, encoding=encoding, readout=readout)
+        traced = trace_levels(module, data.shape[1:], mean=mean, std=std, provenance=recorded)
+        proof = prove(
+            module, traced, data[:proof_samples], description=data_description, progress=progress
+        )
+        proof.check()
+        return Conversion(network=traced.network, proof=proof)
     steps = getattr(module, "steps", None) if steps is None else steps
     if not isinstance(steps, int) or steps < 1:
         raise InvalidSettingError(
@@ -153,8 +165,6 @@ def convert(
             expected="at least one sample of shape (C, H, W) or (F,), with T in front for frames",
             fix="Pass a batch of real data.",
         )
-    provenance = getattr(module, "provenance", None)
-    recorded = {"checkpoint": asdict(provenance)} if isinstance(provenance, Provenance) else {}
     traced = trace(
         module,
         shape,
@@ -171,6 +181,27 @@ def convert(
     )
     proof.check()
     return Conversion(network=traced.network, proof=proof)
+
+
+def _check_of_levels(data: Array, proof_samples: int, **given: Any) -> None:
+    """Refuse what does not go with a module of QCFS activations, from which time follows."""
+    if not data.size or data.ndim not in (2, 4) or proof_samples < 1:
+        raise InvalidDataError(
+            "example_input",
+            got=f"shape {data.shape}, and proof_samples {proof_samples}",
+            expected="at least one sample (N, C, H, W) or (N, F), for QCFS activations",
+            fix="Pass a batch of real data.",
+        )
+    fits = {"encoding": (None, "once")}
+    for name, value in given.items():
+        if value not in fits.get(name, (None,)):
+            raise InvalidSettingError(
+                name,
+                got=repr(value),
+                expected=f"no {name} for a module of QCFS activations",
+                fix="Leave it out: an image enters once, and the time steps follow from the "
+                "levels of the activations.",
+            )
 
 
 def _encoding_of(module: nn.Module, data: Array, steps: int) -> Encoding:

@@ -5,21 +5,26 @@ from typing import TYPE_CHECKING, Any
 
 # The exchange formats, in the packages below this one, work without torch; these names do not.
 if TYPE_CHECKING or find_spec("torch"):
-    from trispike.export.neurons import AdaptedNeuron, register_neuron
+    from trispike.export.levels import Activation, has_levels, register_activation, trace_levels
+    from trispike.export.neurons import AdaptedNeuron, Feedback, register_neuron
     from trispike.export.proof import Mismatch, Proof, prove
     from trispike.export.tracing import Traced, trace
 
 __all__ = [
     "AdaptedNeuron",
+    "Activation",
     "Mismatch",
     "Proof",
     "Traced",
     "prove",
     "register_neuron",
     "trace",
+    "has_levels",
 ]
+    "register_activation",
 
 
+    "trace_levels",
 def __getattr__(name: str) -> Any:
     if name in __all__:
         import trispike.nn  # noqa: F401, PLC0415 - says which command installs a missing PyTorch

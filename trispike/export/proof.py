@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from trispike.errors import FoldingError, InvalidDataError, TrispikeError
+from trispike.export.levels import AdaptedActivation
 from trispike.export.takes import first_output, working_copy
 from trispike.export.tracing import Traced
 from trispike.export.walk import TracedPopulation
@@ -242,15 +243,17 @@ def _run_module(
 
     for path in outputs:
         module.get_submodule(path).register_forward_hook(keep(path))
+    # What is presented once, at the first step, is all that such a module takes.
+    given = batch[:, 0] if traced.network.input.encoding == "once" else batch
     try:
         with torch.no_grad():
-            result = first_output(module(torch.from_numpy(batch).to(dtype)))
+            result = first_output(module(torch.from_numpy(given).to(dtype)))
     except TrispikeError:
         raise
     except Exception as error:
         raise InvalidDataError(
             f"module {type(module).__name__!r}",
-            got=f"an error when it ran on data of shape {batch.shape} in {precision}: {error}",
+            got=f"an error when it ran on data of shape {given.shape} in {precision}: {error}",
             expected="a forward pass",
             fix="Check the shape of the data, and that the module runs as module.double()(data).",
         ) from error
@@ -266,6 +269,8 @@ def _fired(
     p: TracedPopulation, traced: Traced, outputs: list[Array], precision: Precision
 ) -> _Fired:
     """What a population fired, from the outputs of its module's calls."""
+    if isinstance(p.adapted, AdaptedActivation):
+        return _counted(p, p.adapted, traced, outputs[p.call], precision)
     if p.adapted.time_axis is None:
         output = np.stack(outputs)
     else:
@@ -285,6 +290,30 @@ def _fired(
             fix="Correct what was passed to trispike.export.register_neuron for its class.",
         )
     return _Fired(spikes.reshape(*output.shape[:2], *shape), (amplitude != 0).reshape(shape))
+
+
+def _counted(
+    p: TracedPopulation,
+    adapted: AdaptedActivation,
+    traced: Traced,
+    output: Array,
+    precision: Precision,
+) -> _Fired:
+    """As many spikes as the levels that an activation put out, when its population fires them."""
+    amplitude = float(adapted.amplitude)
+    counts = np.clip(np.rint(np.nan_to_num(output / amplitude)), 0, adapted.levels)
+    tolerance = TOLERANCE[precision] * abs(amplitude) * adapted.levels
+    wrong = ~(np.abs(output - counts * amplitude) <= tolerance)
+    if wrong.any():
+        raise FoldingError(
+            f"population {p.name!r}",
+            got=f"an output of {output[wrong][0]:g} from the module {p.path!r}",
+            expected=f"0..{adapted.levels} times {amplitude:g}, by its threshold and levels",
+            fix="Correct what was passed to trispike.export.register_activation for its class.",
+        )
+    shape = traced.network.populations[p.name].shape
+    spikes = adapted.spikes(counts.reshape(len(output), *shape), traced.network.steps)
+    return _Fired(spikes, np.ones(shape, dtype=bool))
 
 
 def _compare(

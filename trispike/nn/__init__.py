@@ -25,13 +25,17 @@ from trispike.nn.losses import (
 )
 from trispike.nn.models import (
     ARCHITECTURES,
+    MIXED_KINDS,
+    QCFS_ARCHITECTURES,
     Architecture,
     InputKind,
     Provenance,
     SpikeModel,
+    QCFSNetwork,
     architecture,
     build_model,
     randomize,
+    build_qcfs,
 )
 from trispike.nn.neurons import (
     CTSN,
@@ -43,6 +47,8 @@ from trispike.nn.neurons import (
     TernarySpike,
 )
 from trispike.nn.surrogate import DEFAULT_SURROGATE, SURROGATES
+from trispike.nn.qcfs import QCFS
+from trispike.nn.qcfs_checkpoints import load_qcfs_checkpoint
 
 __all__ = [
     "ARCHITECTURES",
@@ -58,6 +64,9 @@ __all__ = [
     "ComplementaryTernarySpike",
     "Form",
     "InputKind",
+    "MIXED_KINDS",
+    "QCFS",
+    "QCFS_ARCHITECTURES",
     "Provenance",
     "SpikeModel",
     "SpikingNeuron",
@@ -70,6 +79,9 @@ __all__ = [
     "randomize",
     "record_potentials",
     "save_checkpoint",
+    "QCFSNetwork",
     "temporal_efficient_loss",
     "tmpr_loss",
 ]
+    "build_qcfs",
+    "load_qcfs_checkpoint",

@@ -24,6 +24,7 @@ from trispike.nn.models import (
     architecture,
     build_model,
 )
+    QCFSNetwork,
 from trispike.nn.neurons import CTSN, DEFAULT_V_THRESHOLD, Amplitude, Form
 from trispike.nn.weight_files import read_weights
 
@@ -86,7 +87,7 @@ def load_checkpoint(
             expected=f"keys of {arch}",
             fix=f"Load it as {' or '.join(names)}, or check that it is the file you mean.",
         )
-    _check_values(subject, tensors)
+    check_values(subject, tensors)
     if input_shape and layout.in_channels not in (None, input_shape[0]):
         raise InvalidNetworkError(
             subject,
@@ -126,7 +127,7 @@ def load_checkpoint(
     return model.eval()
 
 
-def save_checkpoint(model: SpikeModel, path: str | os.PathLike[str]) -> None:
+def save_checkpoint(model: SpikeModel | QCFSNetwork, path: str | os.PathLike[str]) -> None:
     """Write a model's weights under their published names, all of them or no file at all.
 
     Args:
@@ -135,7 +136,7 @@ def save_checkpoint(model: SpikeModel, path: str | os.PathLike[str]) -> None:
     """
     path = Path(path)
     weights = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    if isinstance(model.model, PSNVGG):
+    if isinstance(getattr(model, "model", None), (PSNVGG, IMPNetwork)):
         weights = {key.removeprefix("model."): value for key, value in weights.items()}
     with whole_file(path) as part:
         if path.suffix == ".safetensors":
@@ -167,7 +168,32 @@ def _amplitude(tensors: Mapping[str, Tensor]) -> Amplitude | None:
     return "layer" if all(ratio.dim() == 0 for ratio in ratios) else "channel"
 
 
-def _check_values(subject: str, tensors: Mapping[str, Tensor]) -> None:
+def _time_weights(
+    subject: str, tensors: Mapping[str, Tensor], steps: int
+) -> TimeForm | Tensor | None:
+    """How the weights of the time steps are kept, or themselves; None where there are none."""
+    for key in (_RAW, _VALUES):
+        found = tensors.get(key)
+        if found is not None and tuple(found.shape) != (steps,):
+            raise CheckpointError(
+                subject,
+                got=f"time weights {key} of shape {tuple(found.shape)} for {steps} time steps",
+                expected=f"shape ({steps},), one weight per time step",
+                fix="State the number of time steps that the network was trained with.",
+            )
+    if _VALUES in tensors:
+        return tensors[_VALUES]
+    if _RAW in tensors:
+        return "softplus"
+    return "exponential" if "readout.rate" in tensors else None
+
+
+def check_values(subject: str, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse values that no sound training leaves.
+
+    Raises:
+        CheckpointError: NaN, infinite values, negative variances.
+    """
     problems = _listed(
         "with NaN or infinite values",
         (key for key, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())),
@@ -191,28 +217,8 @@ def _check_keys(
     wanted: Mapping[str, Tensor],
     found: Mapping[str, Tensor],
 ) -> None:
-    problems = []
-    if not layout.names():
-        problems.append(str(layout))
-    problems += _listed("missing keys", set(wanted) - set(found))
-    problems += _listed("surplus keys", set(found) - set(wanted))
-    common = sorted(set(wanted) & set(found))
-    problems += _listed(
-        "wrong shapes",
-        (
-            f"{key} {tuple(found[key].shape)} instead of {tuple(wanted[key].shape)}"
-            for key in common
-            if found[key].shape != wanted[key].shape
-        ),
-    )
-    problems += _listed(
-        "wrong types",
-        (
-            f"{key} {str(found[key].dtype).removeprefix('torch.')}"
-            for key in common
-            if found[key].is_floating_point() != wanted[key].is_floating_point()
-        ),
-    )
+    problems = [] if layout.names() else [str(layout)]
+    problems += key_problems(wanted, found)
     if problems:
         raise CheckpointError(
             subject,
@@ -225,3 +231,54 @@ def _check_keys(
 def _listed(title: str, items: Iterable[str]) -> list[str]:
     listed = sorted(items)
     return [f"{len(listed)} {title}: " + ", ".join(listed)] if listed else []
+def _advice(layout: KeyLayout, wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
+    missing, surplus = set(wanted) - set(found), set(found) - set(wanted)
+    gains = {len(found[key]) for key in found if key.endswith(".te") and found[key].dim()}
+    expected = {len(wanted[key]) for key in wanted if key.endswith(".te")}
+    if layout.names() and not missing and surplus:
+        return (
+            "If the surplus keys are those of heads that only the training needed, leave them out "
+            "by name: ignore=('aux_head.*',), or --ignore 'aux_head.*'."
+        )
+    if any(key.endswith((".init_state", ".mem")) for key in missing):
+        return (
+            "The published code creates initial potentials in its first forward pass: save the "
+            "checkpoint after one."
+        )
+    if len(gains) == 1 and gains != expected:
+        return f"The gains per time step are those of {gains.pop()} time steps: state as many."
+    return "Check that the architecture's name is the one that was trained" + (
+        ", and the kinds of its neurons." if layout.mixable() else "."
+    )
+
+
+def key_problems(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
+    """What tells the tensors of a checkpoint from those of a module, in words.
+
+    Args:
+        wanted: The module's own, by key.
+        found: Those of the checkpoint.
+    """
+    common = sorted(set(wanted) & set(found))
+    return [
+        *_listed("missing keys", set(wanted) - set(found)),
+        *_listed("surplus keys", set(found) - set(wanted)),
+        *_listed(
+            "wrong shapes",
+            (
+                f"{key} {tuple(found[key].shape)} instead of {tuple(wanted[key].shape)}"
+                for key in common
+                if found[key].shape != wanted[key].shape
+            ),
+        ),
+        *_listed(
+            "wrong types",
+            (
+                f"{key} {str(found[key].dtype).removeprefix('torch.')}"
+                for key in common
+                if found[key].is_floating_point() != wanted[key].is_floating_point()
+            ),
+        ),
+    ]
+
+

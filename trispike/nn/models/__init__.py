@@ -2,6 +2,18 @@
 
 from trispike.nn.models.psn_vgg import PSNVGG, PSNVGGPlan
 from trispike.nn.models.random_weights import randomize
+from trispike.nn.models.qcfs import (
+    QCFS_ARCHITECTURES,
+    QCFSVGG,
+    QCFSArchitecture,
+    QCFSNetwork,
+    QCFSPlan,
+    QCFSProvenance,
+    QCFSResNet,
+    QCFSResNetPlan,
+    QCFSVGGPlan,
+    build_qcfs,
+)
 from trispike.nn.models.registry import (
     ARCHITECTURES,
     Architecture,
@@ -22,6 +34,9 @@ __all__ = [
     "BasicBlock",
     "InputKind",
     "NeuronKind",
+    "QCFSVGG",
+    "QCFS_ARCHITECTURES",
+    "TTFSVGG",
     "PSNVGGPlan",
     "Plan",
     "Provenance",
@@ -32,4 +47,13 @@ __all__ = [
     "architecture",
     "build_model",
     "randomize",
+    "QCFSArchitecture",
+    "QCFSNetwork",
+    "QCFSPlan",
+    "QCFSProvenance",
+    "QCFSResNet",
+    "QCFSResNetPlan",
+    "QCFSVGGPlan",
 ]
+    "build_qcfs",
+    "neuron_layers",
