@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trispike.runtime.conformance import dynamics, logic, wiring
+from trispike.runtime.conformance import dynamics, logic, timing, wiring
 from trispike.runtime.conformance.parts import Construction
 
 _LIST = (
@@ -158,6 +158,21 @@ _LIST = (
     ),
     Construction(
         name="last-step", proves="a readout of the last step alone", make=wiring.last_step
+    ),
+    Construction(
+        name="firing-window",
+        proves="silent integration, then firing within a window of time steps",
+        make=timing.firing_window,
+    ),
+    Construction(
+        name="quantized-levels",
+        proves="an input presented once; spike counts equal to levels of a quantized ANN",
+        make=timing.quantized_levels,
+    ),
+    Construction(
+        name="time-gains",
+        proves="gains per time step on input and bias, each rounded on its own",
+        make=timing.time_gains,
     ),
 )
 

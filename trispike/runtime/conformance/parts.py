@@ -42,10 +42,10 @@ WEIGHT = 64
 THRESHOLD = 64
 """Threshold of neurons that pass on what they get, in state units."""
 
-KEEP, HALF, QUARTER = DECAY_ONE, DECAY_ONE // 2, DECAY_ONE // 4
-"""Retention factors 1, 1/2 and 1/4."""
+DOUBLE, KEEP, HALF, QUARTER = 2 * DECAY_ONE, DECAY_ONE, DECAY_ONE // 2, DECAY_ONE // 4
+"""The factors 2 (of gains only), 1, 1/2 and 1/4."""
 
-_RETENTIONS = ("a_pos", "a_neg", "b_pos", "b_neg", "k")
+_FACTORS = ("a_pos", "a_neg", "b_pos", "b_neg", "k", "gains")
 _POTENTIALS = ("bias", "th_pos", "th_neg", "floor", "v_init")
 _INTEGER_ONLY = ("state_bits", "state_shift")
 
@@ -229,12 +229,14 @@ class Draft:
     def _answer(self, trace: str, values: Array) -> Array:
         if trace == "s":
             return np.asarray(values).astype(np.int8)
-        return np.asarray(values) * (1 if self.kind == "integer" else UNIT)
+        if self.kind == "integer":
+            return np.asarray(values).astype(np.int64)
+        return np.asarray(values) * UNIT
 
 
 def _float_neuron(neuron: Mapping[str, Any]) -> Neuron:
     fields = {name: value for name, value in neuron.items() if name not in _INTEGER_ONLY}
-    for names, unit in ((_RETENTIONS, 1 / DECAY_ONE), (_POTENTIALS, UNIT)):
+    for names, unit in ((_FACTORS, 1 / DECAY_ONE), (_POTENTIALS, UNIT)):
         fields |= {name: np.asarray(fields[name]) * unit for name in names if name in fields}
     fields.setdefault("th_pos", np.inf)
     return Neuron(**fields)
