@@ -332,7 +332,7 @@ def simulate(
         SaturationError: A state left its range, in strict mode.
         MissingDependencyError: The engine needs a package that is not installed.
     """
-    built = build_engine(engine or default_engine(), network, **options)
+    built = build_engine(engine or default_engine(network), network, **options)
     return built.run(data, labels, record=record, progress=progress, per_sample=per_sample)
 
 
@@ -407,7 +407,7 @@ def estimate(
                 expected="the data of the run, to count messages on",
                 fix="Pass data=..., or leave the placement out.",
             )
-        built = build_engine(engine or default_engine(), network)
+        built = build_engine(engine or default_engine(network), network)
         traffic = traffic_of(built, placement, np.asarray(data))
     events = what.events_per_inference if isinstance(what, StoredLedger) else None
     if data is not None:
@@ -523,7 +523,7 @@ def early_exit(
         InvalidDataError: Data or labels do not fit the network, or there are no samples.
         UnsupportedError: The readout has no meaning over fewer steps.
     """
-    with engine_builder(engine or default_engine(), **options) as build:
+    with engine_builder(engine or default_engine(network), **options) as build:
         return run_until_confident(
             network, data, labels, confidence=confidence, build=build, progress=progress
         )
@@ -689,7 +689,7 @@ def report(
         if max_steps is not None and max_steps > network.steps:
             longer = simulate(with_steps(network, max_steps), inputs, labels, engine=engine)
         if placement is not None:
-            built = build_engine(engine or default_engine(), network)
+            built = build_engine(engine or default_engine(network), network)
             traffic = traffic_of(built, placement, inputs)
         page = pages.build_report(
             network, inputs, result, prices, placement=placement, traffic=traffic,

@@ -141,6 +141,24 @@ def _merged(a: Path, b: Path) -> Path | None:
     return None
 
 
+def same(a: Affine, b: Affine) -> bool:
+    """Whether two values are computed in the same way, number for number."""
+    return (
+        a.shape == b.shape
+        and len(a.paths) == len(b.paths)
+        and np.array_equal(np.broadcast_to(a.bias, a.shape), np.broadcast_to(b.bias, b.shape))
+        and all(
+            p.sources == q.sources
+            and p.source_shape == q.source_shape
+            and p.pool == q.pool
+            and type(p.operator) is type(q.operator)
+            and _geometry(p.operator) == _geometry(q.operator)
+            and np.array_equal(p.operator.weight, q.operator.weight)
+            for p, q in zip(a.paths, b.paths, strict=True)
+        )
+    )
+
+
 def _geometry(operator: Operator) -> tuple[Any, ...]:
     if isinstance(operator, Conv2d):
         shape = operator.weight.shape

@@ -75,7 +75,8 @@ def trace(
 
     Raises:
         UnsupportedError: A layer or operation has no exact form, named with its path.
-        InvalidSettingError: ``readout`` names no steps of the module's output.
+        InvalidSettingError: ``readout`` names no steps of the module's output, or ``takes`` is
+            unknown.
         InvalidNetworkError: Parameters are NaN, or shapes do not fit.
     """
     adapters.register_loaded()
@@ -83,7 +84,7 @@ def trace(
         shape=tuple(input_shape), encoding=encoding, mean=np.asarray(mean), std=np.asarray(std)
     )
     chosen = readout_weights("mean" if readout is None else readout, steps)
-    taken = candidates(module) if takes is None else (takes,)
+    taken = candidates(module, takes)
     walk, logits, time_axis, found = _followed(module, start, steps, chosen, taken)
     if time_axis is None and readout is not None:
         raise InvalidSettingError(
