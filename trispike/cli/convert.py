@@ -31,7 +31,7 @@ from trispike.quantize.calibration import KNOWN_DATA, data_facts
 from trispike.runtime.data import Data
 
 if TYPE_CHECKING:
-    from trispike.nn import SpikeModel
+    from trispike.nn import QCFSNetwork, SpikeModel
 
 DATA_SEED = 0
 """Seed of the random inputs that stand in for data."""
@@ -60,15 +60,32 @@ def convert(
     output: OutputOption,
     arch: Annotated[str, typer.Option(metavar="NAME", help="Architecture, like ctsn-resnet19.")],
     steps: Annotated[
-        int, typer.Option(metavar="T", min=1, help="Time steps; no checkpoint tells them.")
-    ],
+        int | None,
+        typer.Option(
+            metavar="T",
+            min=1,
+            help="Time steps; no checkpoint tells them. Not for qcfs-...: they follow from "
+            "--levels.",
+        ),
+    ] = None,
+    levels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="L,L,...",
+            help="Of qcfs-...: levels of every activation, in the order of the layers, or one "
+            "number for all; no checkpoint tells them.",
+        ),
+    ] = None,
     form: Annotated[
         Literal["static", "dynamic"] | None,
         typer.Option(help="Form of the CTSN neuron; default: static."),
     ] = None,
     v_threshold: Annotated[
-        float, typer.Option(metavar="V", help="Effective firing threshold.")
-    ] = 0.5,
+        float | None,
+        typer.Option(
+            metavar="V", help="Effective firing threshold; default: as published, 0.5 (imp-...: 1)."
+        ),
+    ] = None,
     neurons: Annotated[
         str | None,
         typer.Option(
@@ -80,6 +97,32 @@ def convert(
     tau: Annotated[
         float | None,
         typer.Option(metavar="TAU", help="Leak; default: as published, 0.25 (SEW networks: 1)."),
+    ] = None,
+    reset: Annotated[
+        Literal["zero", "subtract"] | None,
+        typer.Option(help="Hard or soft reset, of lif-... and imp-...; default: as published."),
+    ] = None,
+    sigmoid_init: Annotated[
+        bool,
+        typer.Option(
+            "--sigmoid-init", help="Initial potentials pass through the logistic function."
+        ),
+    ] = False,
+    readout: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STEPS",
+            help="Time steps that the logits are averaged over: mean (all), last, or chosen ones, "
+            "counted from 0, such as 1,3.",
+        ),
+    ] = None,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Keys of the checkpoint that only its training needed, such as 'aux_head.*'; "
+            "several times if need be.",
+        ),
     ] = None,
     data: Annotated[
         str | None,
@@ -109,24 +152,54 @@ def convert(
     means, stds = _per_channel(mean, "--mean"), _per_channel(std, "--std")
     _check_range("--mean", means, -math.inf, "finite")
     _check_range("--std", stds, TINY, "positive, finite")
-    _check_range("--v-threshold", v_threshold, TINY, "positive, finite")
+    _check_range(
+        "--v-threshold", 1.0 if v_threshold is None else v_threshold, TINY, "positive, finite"
+    )
     _check_range("--tau", 0.0 if tau is None else tau, 0.0, "non-negative, finite")
-    given = None if data is None else load_shown(data, samples, steps)
+    is_qcfs = arch.startswith("qcfs-")
+    if is_qcfs:
+        for option, value in (
+            *(("--steps", steps), ("--form", form), ("--v-threshold", v_threshold)),
+            *(("--neurons", neurons), ("--tau", tau), ("--reset", reset), ("--ignore", ignore)),
+            *(("--readout", readout), ("--sigmoid-init", sigmoid_init or None)),
+        ):
+            _refuse_option(option, value, f"{arch}, which has no spiking neurons to set")
+    else:
+        _refuse_option("--levels", levels, f"{arch}: only qcfs-... has levels")
+    if not is_qcfs and steps is None:
+        raise InvalidSettingError(
+            "--steps",
+            got="nothing",
+            expected="the number of time steps, at least 1",
+            fix="Give --steps T; no checkpoint tells them.",
+        )
+    given = None if data is None else load_shown(data, samples, steps or 1)
+    given_shape = shape or (None if given is None else _image_shape(given))
     with stage("loading PyTorch and the checkpoint"):
-        module = load_module(
-            checkpoint,
-            arch,
-            steps=steps,
-            form=form,
-            v_threshold=v_threshold,
-            tau=tau,
-            neurons=None if neurons is None else _kinds(neurons),
-            input_shape=shape or (None if given is None else _image_shape(given)),
+        module = (
+            _load_qcfs(checkpoint, arch, levels, given_shape)
+            if is_qcfs
+            else load_module(
+                checkpoint,
+                arch,
+                steps=steps,
+                form=form,
+                v_threshold=v_threshold,
+                tau=tau,
+                reset=reset,
+                sigmoid_init=sigmoid_init,
+                readout=readout,
+                ignore=ignore or (),
+                neurons=None if neurons is None else _kinds(neurons),
+                input_shape=given_shape,
+            )
         )
     if given is None:
         given = _random_inputs(module, samples)
     encoding: Encoding = "direct" if module.input_kind == "static" else "frames"
-    Input(shape=module.input_shape, encoding=encoding).check(given.x, steps)
+    if is_qcfs:
+        encoding = "once"
+    Input(shape=module.input_shape, encoding=encoding).check(given.x, steps or 1)
     with progress_bar("folding and proving", len(given.x)) as progress:
         conversion = convert_module(
             module,
@@ -172,6 +245,52 @@ def load_module(checkpoint: Path, arch: str, **settings: Any) -> SpikeModel:
     return load_checkpoint(checkpoint, arch, **settings)
 
 
+def _load_qcfs(
+    checkpoint: Path, arch: str, levels: str | None, input_shape: tuple[int, ...] | None
+) -> QCFSNetwork:
+    """The network of a checkpoint with QCFS activations.
+
+    Raises:
+        InvalidSettingError: There is no such architecture, or the levels are no list of numbers,
+            or more or fewer than its activations.
+        TrispikeError: As ``trispike.nn.load_qcfs_checkpoint``.
+    """
+    from trispike.nn import QCFS_ARCHITECTURES, load_qcfs_checkpoint
+
+    if arch not in QCFS_ARCHITECTURES:
+        raise InvalidSettingError(
+            "--arch",
+            got=repr(arch),
+            expected="one of " + ", ".join(QCFS_ARCHITECTURES),
+            fix="Choose the one that was trained.",
+        )
+    parts = [part.strip() for part in (levels or "").split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise InvalidSettingError(
+            "--levels",
+            got="nothing" if levels is None else repr(levels),
+            expected="the levels of every activation, separated by commas, or one number for all",
+            fix="Give those that the network was trained with, such as --levels 4,4,8,2,4.",
+        )
+    numbers = [int(part) for part in parts]
+    return load_qcfs_checkpoint(
+        checkpoint,
+        arch,
+        levels=numbers if len(numbers) > 1 else numbers[0],
+        input_shape=input_shape,  # type: ignore[arg-type]
+    )
+
+
+def _refuse_option(option: str, value: object, what: str) -> None:
+    if value is not None:
+        raise InvalidSettingError(
+            option,
+            got=str(value),
+            expected=f"no {option} for {what}",
+            fix="Leave it out.",
+        )
+
+
 def conversion_facts(conversion: Conversion, output: Path | None) -> dict[str, Any]:
     """What the command reports, as JSON values."""
     network = describe(conversion.network)
@@ -204,8 +323,8 @@ def print_conversion(facts: dict[str, Any]) -> None:
         out.print("The proof ran on random inputs; give --data for real ones.", style="yellow")
 
 
-def _random_inputs(module: SpikeModel, samples: int | None) -> Data:
-    steps = () if module.input_kind == "static" else (module.steps,)
+def _random_inputs(module: SpikeModel | QCFSNetwork, samples: int | None) -> Data:
+    steps = (module.steps,) if module.input_kind == "frames" else ()
     shape = (min(samples or RANDOM_SAMPLES, RANDOM_SAMPLES), *steps, *module.input_shape)
     random = np.random.default_rng(DATA_SEED).normal(size=shape)
     return Data(random, None, "random normal inputs")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import fnmatch
 import io
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import safetensors.torch
@@ -13,22 +14,30 @@ from torch import Tensor
 
 from trispike.errors import CheckpointError, InvalidNetworkError
 from trispike.network.files import whole_file
+from trispike.network.neuron import Reset
+from trispike.network.readouts import ReadoutSteps
 from trispike.nn.key_layout import KeyLayout, read_layout
 from trispike.nn.models import (
     PSNVGG,
     Architecture,
+    IMPNetwork,
     InputKind,
+    NeuronKind,
     Provenance,
+    QCFSNetwork,
     ResNetPlan,
     SpikeModel,
     architecture,
     build_model,
 )
-    QCFSNetwork,
-from trispike.nn.neurons import CTSN, DEFAULT_V_THRESHOLD, Amplitude, Form
+from trispike.nn.neurons import CTSN, Amplitude, Form
+from trispike.nn.ttfs import TimeForm
 from trispike.nn.weight_files import read_weights
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
+
+_RAW, _VALUES = "readout.raw", "readout.values"
+"""Keys of time weights that are one number per time step."""
 
 _UNUSED_SCALE = "model.scale"
 """A parameter that the published CIFAR residual networks of Ternary Spike have but never use."""
@@ -40,27 +49,41 @@ def load_checkpoint(
     *,
     steps: int,
     form: Form | None = None,
-    v_threshold: float = DEFAULT_V_THRESHOLD,
+    v_threshold: float | None = None,
     tau: float | None = None,
     input_kind: InputKind | None = None,
     input_shape: tuple[int, int, int] | None = None,
+    neurons: Sequence[NeuronKind] | None = None,
+    reset: Reset | None = None,
+    sigmoid_init: bool = False,
+    readout: ReadoutSteps | None = None,
+    ignore: Sequence[str] = (),
 ) -> SpikeModel:
-    """Load a checkpoint in one of the two published formats.
+    """Load a checkpoint in one of the published formats.
 
-    The formats are those of ZBX05/Enhanced-TernarySNN (CTSN) and yfguo91/Ternary-Spike. Depth,
-    widths, input channels, classes and kinds of amplitudes are read from keys and shapes; what
-    these do not tell is stated by the caller.
+    The formats are those of ZBX05/Enhanced-TernarySNN (CTSN), yfguo91/Ternary-Spike and
+    StephenTaylor1998/amazing-cls (IMP). Depth, widths, input channels, classes, kinds of amplitudes
+    and what shares an initial potential are read from keys and shapes; what these do not tell is
+    stated by the caller.
 
     Args:
         path: A ``.safetensors`` file, or a PyTorch file; read with ``weights_only`` always.
         arch: Name in ``ARCHITECTURES``; contradicted if the keys are of another one.
         steps: T.
         form: Form of CTSN, default ``"static"`` (for the PSN variant ``"dynamic"``).
-        v_threshold: V_th, the effective threshold of every neuron.
-        tau: Leak of every neuron; default 0.25, for SEW networks 1, as published.
+        v_threshold: V_th, the effective threshold of every neuron; default as published: 0.5, with
+            trained initial potentials 1.
+        tau: Leak of every neuron; default as published: 0.25, for SEW networks 1, with trained
+            initial potentials 1 - 1/tau of their code, or 1 for integrate-and-fire.
         input_kind: Default: frames for two input channels (the polarities of events) and where
             the architecture was published for events, otherwise static.
         input_shape: (C, H, W) of one frame; default as published, with the channels as found.
+        neurons: For a network of several kinds of neurons: the kind of every layer of them.
+        reset: Of LIF neurons and those with trained initial potentials; default as published.
+        sigmoid_init: Whether trained initial potentials pass through the logistic function.
+        readout: ``"mean"`` (the default), ``"last"``, or the time steps to average over.
+        ignore: Patterns, with ``*``, of keys that only the training needed, such as
+            ``"aux_head.*"``; as they are in the file.
 
     Returns:
         The module in evaluation mode, in float32 (float64 if the checkpoint is), with its
@@ -70,16 +93,18 @@ def load_checkpoint(
         FileFormatError: The file is not there, truncated or foreign.
         UnsafeFileError: The file would have to execute code to be read.
         CheckpointError: Keys or shapes contradict the architecture (all of them are listed), or
-            weights are not finite numbers.
+            weights are not finite numbers, or a pattern of ``ignore`` matches no key.
         InvalidNetworkError: An argument is out of range or does not go with the architecture.
+        InvalidSettingError: A readout step that is none.
     """
     path = Path(path)
     entry = architecture(arch)
     file = read_weights(path)
-    tensors = _canonical(file.tensors, entry)
-    layout = read_layout(tensors)
     subject = f"checkpoint {str(path)!r}"
-    names = layout.names()
+    kept, ignored = without_ignored(subject, file.tensors, ignore)
+    tensors = _canonical(kept, entry)
+    layout = read_layout(tensors)
+    names = layout.names(mixed=neurons is not None)
     if names and arch not in names:
         raise CheckpointError(
             subject,
@@ -97,13 +122,20 @@ def load_checkpoint(
         )
     if input_kind is None and layout.in_channels == 2:
         input_kind = "frames"
+    kinds = {entry.neuron} if neurons is None else set(neurons)
     model = build_model(
         entry,
         steps=steps,
         form=form,
         v_threshold=v_threshold,
         tau=tau,
-        amplitude=_amplitude(tensors) if entry.neuron == "ternary-spike" else None,
+        amplitude=_amplitude(tensors) if "ternary-spike" in kinds else None,
+        neurons=neurons,
+        time_weights=_time_weights(subject, tensors, steps) if entry.neuron == "ttfs" else None,
+        reset=reset,
+        sigmoid_init=sigmoid_init,
+        initial=layout.initial,
+        readout=readout,
         input_shape=input_shape or layout.input_shape(entry),
         input_kind=input_kind,
         classes=layout.classes,
@@ -120,9 +152,14 @@ def load_checkpoint(
         architecture=arch,
         steps=steps,
         form=ctsn.form if ctsn else None,
-        v_threshold=v_threshold,
+        v_threshold=entry.v_threshold if v_threshold is None else v_threshold,
         tau=entry.tau if tau is None else tau,
         input_kind=model.input_kind,
+        neurons=",".join(neurons or ()),
+        reset=reset or entry.reset,
+        sigmoid_init=sigmoid_init,
+        readout=_stated(readout),
+        ignored=",".join(ignored),
     )
     return model.eval()
 
@@ -149,12 +186,40 @@ def save_checkpoint(model: SpikeModel | QCFSNetwork, path: str | os.PathLike[str
             part.write_bytes(buffer.getvalue())
 
 
+def without_ignored(
+    subject: str, tensors: Mapping[str, Tensor], patterns: Sequence[str]
+) -> tuple[dict[str, Tensor], list[str]]:
+    """The tensors whose keys match no pattern, and the keys of the others.
+
+    Raises:
+        CheckpointError: A pattern matches no key.
+    """
+    ignored = {key for pattern in patterns for key in fnmatch.filter(tensors, pattern)}
+    for pattern in patterns:
+        if not fnmatch.filter(tensors, pattern):
+            raise CheckpointError(
+                subject,
+                got=f"no key that matches {pattern!r}",
+                expected=f"one to ignore, out of {', '.join(sorted(tensors))}",
+                fix="Correct the pattern, or leave it out.",
+            )
+    kept = {key: value for key, value in tensors.items() if key not in ignored}
+    return kept, sorted(ignored)
+
+
+def _stated(readout: ReadoutSteps | None) -> str:
+    """A readout in words; "" for the mean of all steps."""
+    if readout is None or readout == "mean":
+        return ""
+    return readout if isinstance(readout, str) else ",".join(map(str, readout))
+
+
 def _canonical(tensors: Mapping[str, Tensor], entry: Architecture) -> dict[str, Tensor]:
     """The tensors under the names of our modules, without what is known to be unused."""
     if not any(key.startswith("model.") for key in tensors) and any(
-        ".fwd.module." in key for key in tensors
+        ".fwd.module." in key or key.startswith("backbone.") for key in tensors
     ):
-        return {f"model.{key}": value for key, value in tensors.items()}  # PSN has no wrapper
+        return {f"model.{key}": value for key, value in tensors.items()}  # PSN, IMP: no wrapper
     unused = set()
     if entry.neuron == "ternary-spike" and isinstance(entry.plan, ResNetPlan):
         unused = {_UNUSED_SCALE} if entry.plan.stem != "conv7x7" else set()
@@ -224,13 +289,10 @@ def _check_keys(
             subject,
             got="; ".join(problems),
             expected=f"exactly the {len(wanted)} keys of {entry.name}, in matching shapes",
-            fix="Check that the architecture's name is the one that was trained.",
+            fix=_advice(layout, wanted, found),
         )
 
 
-def _listed(title: str, items: Iterable[str]) -> list[str]:
-    listed = sorted(items)
-    return [f"{len(listed)} {title}: " + ", ".join(listed)] if listed else []
 def _advice(layout: KeyLayout, wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
     missing, surplus = set(wanted) - set(found), set(found) - set(wanted)
     gains = {len(found[key]) for key in found if key.endswith(".te") and found[key].dim()}
@@ -282,3 +344,6 @@ def key_problems(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> l
     ]
 
 
+def _listed(title: str, items: Iterable[str]) -> list[str]:
+    listed = sorted(items)
+    return [f"{len(listed)} {title}: " + ", ".join(listed)] if listed else []

@@ -101,7 +101,7 @@ def _standardized(weight: Tensor, gain: Tensor, offset: Tensor | None) -> Tensor
 class _Standardized(nn.Module):
     """What the standardized layers share: ``gain`` and ``offset`` beside ``weight``."""
 
-    weight: nn.Parameter
+    weight: Tensor
     gain: nn.Parameter
     offset: nn.Parameter | None
 

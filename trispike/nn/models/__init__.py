@@ -1,7 +1,7 @@
 """The published architectures, with the published parameter names."""
 
+from trispike.nn.models.imp import IMPNetwork, IMPPlan
 from trispike.nn.models.psn_vgg import PSNVGG, PSNVGGPlan
-from trispike.nn.models.random_weights import randomize
 from trispike.nn.models.qcfs import (
     QCFS_ARCHITECTURES,
     QCFSVGG,
@@ -14,39 +14,39 @@ from trispike.nn.models.qcfs import (
     QCFSVGGPlan,
     build_qcfs,
 )
+from trispike.nn.models.random_weights import randomize
 from trispike.nn.models.registry import (
     ARCHITECTURES,
+    MIXED_KINDS,
     Architecture,
     NeuronKind,
     Plan,
     architecture,
     build_model,
+    neuron_layers,
 )
 from trispike.nn.models.resnet import BasicBlock, ResNet, ResNetPlan
 from trispike.nn.models.spike_model import InputKind, Provenance, SpikeModel
+from trispike.nn.models.ttfs_vgg import TTFSVGG, TTFSPlan
 from trispike.nn.models.vgg import VGG, VGGPlan
 
 __all__ = [
     "ARCHITECTURES",
+    "MIXED_KINDS",
     "PSNVGG",
-    "VGG",
-    "Architecture",
-    "BasicBlock",
-    "InputKind",
-    "NeuronKind",
     "QCFSVGG",
     "QCFS_ARCHITECTURES",
     "TTFSVGG",
+    "VGG",
+    "Architecture",
+    "BasicBlock",
+    "IMPNetwork",
+    "IMPPlan",
+    "InputKind",
+    "NeuronKind",
     "PSNVGGPlan",
     "Plan",
     "Provenance",
-    "ResNet",
-    "ResNetPlan",
-    "SpikeModel",
-    "VGGPlan",
-    "architecture",
-    "build_model",
-    "randomize",
     "QCFSArchitecture",
     "QCFSNetwork",
     "QCFSPlan",
@@ -54,6 +54,14 @@ __all__ = [
     "QCFSResNet",
     "QCFSResNetPlan",
     "QCFSVGGPlan",
-]
+    "ResNet",
+    "ResNetPlan",
+    "SpikeModel",
+    "TTFSPlan",
+    "VGGPlan",
+    "architecture",
+    "build_model",
     "build_qcfs",
     "neuron_layers",
+    "randomize",
+]

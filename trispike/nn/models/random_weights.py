@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from trispike.nn.imp import IMPNeuron, LegacyIMPNeuron
+from trispike.nn.models.imp import TemporalEffectiveNorm
 from trispike.nn.neurons import CTSN, TernarySpike
 from trispike.nn.ttfs import StandardizedConv2d, StandardizedLinear, TimeWeights
 
@@ -39,6 +41,10 @@ def randomize(model: nn.Module, seed: int = 0) -> None:
             elif isinstance(m, CTSN):
                 for parameter in (m.alpha, m.beta, m.gamma):
                     uniform(parameter, -2.0, 2.0)
+            elif isinstance(m, (IMPNeuron, LegacyIMPNeuron)):
+                uniform(m.init_state if isinstance(m, IMPNeuron) else m.mem, -0.6, 0.9)
+            elif isinstance(m, TemporalEffectiveNorm):
+                uniform(m.te, 0.6, 1.4)
             elif isinstance(m, TernarySpike) and m.fire_ratio is not None:
                 uniform(m.fire_ratio, 0.5, 1.5)
             elif isinstance(m, TimeWeights):

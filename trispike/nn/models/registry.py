@@ -12,7 +12,11 @@ from typing import Literal, TypeAlias
 from torch import Tensor, nn
 
 from trispike.errors import InvalidNetworkError
+from trispike.network.neuron import Reset
+from trispike.network.readouts import ReadoutSteps
+from trispike.nn.imp import IMP_V_THRESHOLD, InitialState
 from trispike.nn.models.blocks import Ends, NeuronFactory
+from trispike.nn.models.imp import IMPNetwork, IMPPlan, imp_neurons
 from trispike.nn.models.psn_vgg import PSNVGG, PSNVGGPlan
 from trispike.nn.models.resnet import ResNet, ResNetPlan
 from trispike.nn.models.spike_model import InputKind, SpikeModel
@@ -29,6 +33,7 @@ from trispike.nn.neurons import (
     SpikingNeuron,
     TernarySpike,
 )
+from trispike.nn.readouts import ChosenSteps
 from trispike.nn.surrogate import DEFAULT_SURROGATE
 from trispike.nn.ttfs import TTFS, TimeForm, TimeWeights
 
@@ -43,7 +48,7 @@ __all__ = [
     "neuron_layers",
 ]
 
-NeuronKind: TypeAlias = Literal["ctsn", "ternary-spike", "lif", "ttfs"]
+NeuronKind: TypeAlias = Literal["ctsn", "ternary-spike", "lif", "ttfs", "imp"]
 """First part of an architecture's name."""
 
 MIXED_KINDS: tuple[NeuronKind, ...] = ("ctsn", "ternary-spike", "lif")
@@ -55,7 +60,7 @@ ONCE_LAYERS = ("vgg6", "vgg11", "vgg16")
 BINARY_LAYERS = ("vgg6", "vgg11", "resnet8", "resnet19")
 """Layers that are offered with plain LIF neurons, to compare binary spikes with ternary ones."""
 
-Plan: TypeAlias = ResNetPlan | VGGPlan | PSNVGGPlan | TTFSPlan
+Plan: TypeAlias = ResNetPlan | VGGPlan | PSNVGGPlan | TTFSPlan | IMPPlan
 """The layers of an architecture."""
 
 
@@ -77,6 +82,10 @@ class Architecture:
     """How the input presents itself, as published."""
     tau: float = DEFAULT_TAU
     """Leak of every neuron, as published."""
+    v_threshold: float = DEFAULT_V_THRESHOLD
+    """V_th of every neuron, as published."""
+    reset: Reset = "zero"
+    """What firing does to the potential of every neuron, as published."""
 
 
 _STAGES3 = (128, 256, 512)
@@ -142,6 +151,53 @@ def _families(kind: NeuronKind) -> list[Architecture]:
     ]
 
 
+def _imp_family() -> list[Architecture]:
+    """Trained initial potentials; leak 1 is integrate-and-fire, 0.5 a LIFNode of tau 2."""
+    make = partial(Architecture, neuron="imp", classes=10, v_threshold=IMP_V_THRESHOLD)
+    vgg6 = VGGPlan(layout=_VGG6, global_pool=True)
+    deep = VGGPlan(layout=(64, "M", 128, "M", 256, 256, "M", 512, 512, 512, 512), global_pool=True)
+    legacy = VGGPlan(layout=_VGGSNN, global_pool=False)
+    sew18 = dataclasses.replace(_RESNET34, blocks=(2, 2, 2, 2), spike_sum=True)
+    sew34 = dataclasses.replace(_RESNET34, spike_sum=True)
+    large = partial(make, input_shape=(3, 224, 224), tau=1.0)
+    return [
+        make(
+            name="imp-vgg11",
+            plan=IMPPlan(layers=deep),
+            input_shape=(3, 32, 32),
+            tau=0.5,
+            reset="subtract",
+        ),
+        make(
+            name="imp-vgg11-legacy",
+            plan=IMPPlan(layers=legacy, legacy=True),
+            input_shape=(2, 48, 48),
+            input_kind="frames",
+        ),
+        large(name="imp-sewresnet18", plan=IMPPlan(layers=sew18), classes=1000),
+        large(name="imp-sewresnet34", plan=IMPPlan(layers=sew34), classes=1000),
+        make(
+            name="imp-sewresnet18-cifar",
+            plan=IMPPlan(layers=dataclasses.replace(sew18, stem="conv3x3")),
+            input_shape=(3, 32, 32),
+            tau=1.0,
+        ),
+        # Not published: small enough to train on two cores.
+        make(
+            name="imp-vgg6",
+            plan=IMPPlan(layers=vgg6),
+            input_shape=(1, 28, 28),
+            tau=0.5,
+            reset="subtract",
+        ),
+        make(
+            name="imp-vgg6-legacy",
+            plan=IMPPlan(layers=dataclasses.replace(vgg6, global_pool=False), legacy=True),
+            input_shape=(1, 28, 28),
+        ),
+    ]
+
+
 def _table() -> dict[str, Architecture]:
     kinds: tuple[NeuronKind, ...] = ("ctsn", "ternary-spike")
     entries = [
@@ -171,11 +227,13 @@ def _table() -> dict[str, Architecture]:
             input_kind="frames",
         )
     )
+    entries += _imp_family()
     return {entry.name: entry for entry in entries}
 
 
 ARCHITECTURES: Mapping[str, Architecture] = MappingProxyType(_table())
-"""Every architecture by name: ``ctsn-``, ``ternary-spike-``, ``lif-`` or ``ttfs-`` and layers."""
+"""Every architecture by name: ``ctsn-``, ``ternary-spike-``, ``lif-``, ``ttfs-`` or ``imp-`` and
+layers."""
 
 
 def architecture(name: str) -> Architecture:
@@ -200,7 +258,7 @@ def build_model(
     *,
     steps: int,
     form: Form | None = None,
-    v_threshold: float = DEFAULT_V_THRESHOLD,
+    v_threshold: float | None = None,
     tau: float | None = None,
     amplitude: Amplitude | None = None,
     surrogate: str = DEFAULT_SURROGATE,
@@ -210,6 +268,10 @@ def build_model(
     plan: Plan | None = None,
     neurons: Sequence[NeuronKind] | None = None,
     time_weights: TimeForm | Sequence[float] | Tensor | None = None,
+    reset: Reset | None = None,
+    initial: InitialState | None = None,
+    sigmoid_init: bool = False,
+    readout: ReadoutSteps | None = None,
 ) -> SpikeModel:
     """An architecture with fresh weights, in training mode.
 
@@ -217,8 +279,9 @@ def build_model(
         arch: Name in ``ARCHITECTURES``, or one of its values.
         steps: T.
         form: Form of CTSN; default ``"static"``, for the PSN variant ``"dynamic"``.
-        v_threshold: V_th of every neuron.
-        tau: Leak of every neuron; default 0.25, for SEW networks 1.
+        v_threshold: V_th of every neuron; default 0.5, with trained initial potentials 1.
+        tau: Leak of every neuron; default 0.25, for SEW networks 1, with trained initial
+            potentials as published for each.
         amplitude: Trained spike sizes of Ternary Spike networks; default none.
         surrogate: Name of the surrogate gradient.
         input_shape: (C, H, W); default as published.
@@ -229,9 +292,14 @@ def build_model(
             of the layers, out of ``MIXED_KINDS``; default: all of the architecture's.
         time_weights: Of networks that fire once: how the weights of the time steps are
             parametrized, or these weights; default ``"power"``. See ``TimeWeights``.
+        reset: Of LIF neurons and those with trained initial potentials; default as published.
+        initial: What shares a trained initial potential; default ``"neuron"``: nothing.
+        sigmoid_init: Whether trained initial potentials pass through the logistic function.
+        readout: ``"mean"`` (the default), ``"last"``, or the time steps to average over.
 
     Raises:
         InvalidNetworkError: An argument is out of range or does not go with the architecture.
+        InvalidSettingError: A readout step that is none.
     """
     entry = architecture(arch) if isinstance(arch, str) else arch
     plan = plan or entry.plan
@@ -240,22 +308,45 @@ def build_model(
         steps=steps,
         classes=entry.classes if classes is None else classes,
     )
-    neuron = _neuron_factory(
-        entry,
-        plan,
-        _kinds(entry, plan, neurons),
-        form=form,
-        v_threshold=v_threshold,
-        tau=entry.tau if tau is None else tau,
-        amplitude=amplitude,
-        surrogate=surrogate,
-    )
+    tau = entry.tau if tau is None else tau
+    v_threshold = entry.v_threshold if v_threshold is None else v_threshold
+    if entry.neuron != "imp":
+        _refuse(entry, "initial", initial, initial is not None)
+        _refuse(entry, "sigmoid_init", sigmoid_init, sigmoid_init)
+    if entry.neuron not in ("imp", "lif"):
+        _refuse(entry, "reset", reset, reset not in (None, "zero"))
+    if isinstance(plan, IMPPlan):
+        for name, value in (("form", form), ("amplitude", amplitude), ("neurons", neurons)):
+            _refuse(entry, name, value, value is not None)
+        placed = imp_neurons(
+            plan,
+            v_threshold=v_threshold,
+            leak=tau,
+            reset=reset or entry.reset,
+            initial=initial or "neuron",
+            sigmoid_init=sigmoid_init,
+            surrogate=surrogate,
+        )
+        layers: nn.Module = IMPNetwork(plan, ends, placed)
+    else:
+        neuron = _neuron_factory(
+            entry,
+            plan,
+            _kinds(entry, plan, neurons),
+            form=form,
+            v_threshold=v_threshold,
+            tau=tau,
+            amplitude=amplitude,
+            surrogate=surrogate,
+            reset=reset or entry.reset,
+        )
+        layers = _layers(plan, ends, neuron)
     return SpikeModel(
-        _layers(plan, ends, neuron),
+        layers,
         steps=steps,
         input_kind=input_kind or entry.input_kind,
         input_shape=ends.input_shape,
-        readout=_time_weights(entry, steps, time_weights),
+        readout=_readout(entry, steps, time_weights, readout),
     )
 
 
@@ -263,6 +354,8 @@ def neuron_layers(plan: Plan) -> int:
     """Layers of neurons of a plan."""
     if isinstance(plan, ResNetPlan):
         return (3 if plan.stem == "three-conv3x3" else 1) + 2 * sum(plan.blocks)
+    if isinstance(plan, IMPPlan):
+        return neuron_layers(plan.layers)
     return len((plan if isinstance(plan, VGGPlan) else plan.vgg).widths)
 
 
@@ -286,18 +379,24 @@ def _kinds(
     return tuple(neurons)
 
 
-def _time_weights(
-    entry: Architecture, steps: int, chosen: TimeForm | Sequence[float] | Tensor | None
-) -> TimeWeights | None:
+def _readout(
+    entry: Architecture,
+    steps: int,
+    chosen: TimeForm | Sequence[float] | Tensor | None,
+    readout: ReadoutSteps | None,
+) -> TimeWeights | ChosenSteps | None:
     if entry.neuron != "ttfs":
         _refuse(entry, "time_weights", chosen, chosen is not None)
-        return None
+        return None if readout in (None, "mean") else ChosenSteps(readout, steps)
+    _refuse(entry, "readout", readout, readout is not None)
     if chosen is None or isinstance(chosen, str):
         return TimeWeights(steps, chosen or "power")
     return TimeWeights(steps, "given", chosen)
 
 
-def _layers(plan: Plan, ends: Ends, neuron: NeuronFactory) -> nn.Module:
+def _layers(
+    plan: ResNetPlan | VGGPlan | PSNVGGPlan | TTFSPlan, ends: Ends, neuron: NeuronFactory
+) -> nn.Module:
     if isinstance(plan, ResNetPlan):
         return ResNet(plan, ends, neuron)
     if isinstance(plan, VGGPlan):
@@ -317,6 +416,7 @@ def _neuron_factory(
     tau: float,
     amplitude: Amplitude | None,
     surrogate: str,
+    reset: Reset,
 ) -> NeuronFactory:
     """Makes the neurons of one layer after the other, in the order of the layers."""
     if "ctsn" not in kinds:
@@ -336,7 +436,7 @@ def _neuron_factory(
         if kind == "ctsn":
             return CTSN(form or "static", v_threshold, tau, surrogate)
         if kind == "lif":
-            return LIF(v_threshold, tau, surrogate=surrogate)
+            return LIF(v_threshold, tau, reset=reset, surrogate=surrogate)
         if kind == "ttfs":
             return TTFS(v_threshold, surrogate=surrogate)
         return TernarySpike(v_threshold, tau, amplitude, channels, surrogate)

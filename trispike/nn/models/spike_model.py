@@ -8,7 +8,9 @@ from typing import Any, Literal, TypeAlias, get_args
 from torch import Tensor, nn
 
 from trispike.errors import InvalidDataError, InvalidNetworkError
+from trispike.network.neuron import Reset
 from trispike.nn.neurons import Form
+from trispike.nn.readouts import ChosenSteps
 from trispike.nn.ttfs import TimeWeights, wrong_length
 
 __all__ = ["InputKind", "Provenance", "SpikeModel"]
@@ -39,6 +41,14 @@ class Provenance:
     """How the input presents itself."""
     neurons: str = ""
     """Kinds of the layers' neurons, with commas between them, where they are not all of one."""
+    reset: Reset = "zero"
+    """What firing does to the potential of every neuron."""
+    sigmoid_init: bool = False
+    """Whether trained initial potentials pass through the logistic function."""
+    readout: str = ""
+    """Time steps that the readout averages over, where these are not all: "last", or "1,3"."""
+    ignored: str = ""
+    """Keys of the file that its user left out, with commas between them."""
 
 
 class SpikeModel(nn.Module):
@@ -53,7 +63,7 @@ class SpikeModel(nn.Module):
         steps: T.
         input_kind: How the input presents itself.
         input_shape: (C, H, W) of one frame that the model is meant for.
-        readout: Weights of the time steps; None: their mean.
+        readout: Weights of the time steps, or chosen ones; None: the mean of all.
 
     Raises:
         InvalidNetworkError: ``steps`` or ``input_kind`` is out of range.
@@ -66,7 +76,7 @@ class SpikeModel(nn.Module):
         steps: int,
         input_kind: InputKind,
         input_shape: tuple[int, int, int],
-        readout: TimeWeights | None = None,
+        readout: TimeWeights | ChosenSteps | None = None,
     ) -> None:
         super().__init__()
         if steps < 1:
@@ -109,8 +119,8 @@ class SpikeModel(nn.Module):
     def forward_steps(self, x: Tensor) -> Tensor:
         """Logits at every time step, (T, N, classes), for the same input.
 
-        Their mean over time is what the model returns: with a ``readout``, they are multiplied
-        with its weights and T.
+        Their mean over time is what the model returns: with weights as ``readout``, they are
+        multiplied with these and T; with chosen steps, they are those of these alone.
         """
         _check_input(self, (x,))
         steps = self._steps(x)
