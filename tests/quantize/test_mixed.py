@@ -101,6 +101,19 @@ def test_a_network_that_has_no_place_at_all_is_refused():
         quantize_to_fit(source, data, budget=Nowhere(10**9))
 
 
+class NonZero(MemoryBudget):
+    """What no budget may do: count values."""
+
+    def cost(self, network: IntegerNetwork) -> int:
+        return sum(np.count_nonzero(c.operator.weight) for c in network.all_connections)
+
+
+def test_a_budget_that_counts_values_is_refused():
+    source, data, _ = trained_like()
+    with pytest.raises(QuantizationError, match="Count stored weights, also those that are 0"):
+        quantize_to_fit(source, data, budget=NonZero(500))
+
+
 # ------------------------------------------------------------------------------------ sensitivity
 
 
@@ -139,8 +152,11 @@ def test_the_walk_takes_what_costs_least_for_what_it_saves():
         entry("large", 4, 1000, 0.1), entry("large", 2, 1000, 0.2),
         entry("small", 4, 10, 0.05), entry("small", 2, 10, 0.01),  # by chance
     ]  # fmt: skip
-    path = _walk({"large": 8, "small": 8, "identity": 8}, measured)
+    path = _walk({"large": 8, "small": 8, "identity": 8}, measured, base=0.0)
     assert [tuple(p.values()) for p in path] == [(8, 8, 8), (4, 8, 8), (2, 8, 8), (2, 2, 8)]
+    # What 8 bits everywhere cost already is no fault of the fewer bits.
+    path = _walk({"large": 8, "small": 8, "identity": 8}, measured, base=0.1)
+    assert [tuple(p.values()) for p in path] == [(8, 8, 8), (4, 8, 8), (4, 2, 8), (2, 2, 8)]
 
 
 def test_every_connection_can_have_bits_of_its_own():

@@ -47,7 +47,10 @@ class Budget(Protocol):
         """Of what, in the plural."""
 
     def cost(self, network: IntegerNetwork) -> int | None:
-        """What a network takes; None if there is no place for it, whatever the limit."""
+        """What a network takes; None if there is no place for it, whatever the limit.
+
+        It follows from shapes and widths; the values of the weights do not count.
+        """
 
     def named(self, limit: int) -> str:
         """A budget of this kind with another limit, as a user writes it."""
@@ -122,6 +125,7 @@ def choose_widths(
 
     Raises:
         QuantizationError: Not even 2 bits everywhere fit; names the smallest budget that would.
+            Or what a network takes depends on the values of its weights.
     """
     search = _Search(quantizer, budget)
     widest = dict.fromkeys(quantizer.labels, WIDEST)
@@ -134,13 +138,13 @@ def choose_widths(
     if uniform is None and not search.fits(narrowest):
         raise _impossible(search, narrowest, dict.fromkeys(widest, min(NARROWER)))
     measured = sensitivities(quantizer, judge, MEASURED, movable, progress)
+    path = _walk(widest, measured, judge.quality(quantizer.network(widest, {})).divergence)
     candidates = []
     if search.fits(narrowest):
-        path = _walk(widest, measured)
         candidates.append(search.filled(search.first_fitting(path), path))
     if uniform is not None:
         candidates.append(uniform)
-        candidates.append(search.filled(uniform, _walk(widest, measured)))
+        candidates.append(search.filled(uniform, path))
     choices = [search.choice(widths, judge) for widths in candidates]
     best = min(choices, key=lambda choice: choice.quality.divergence)
     plain = None if uniform is None else choices[candidates.index(uniform)]
@@ -175,10 +179,11 @@ class _Search:
         self._costs: dict[tuple[int, ...], int | None] = {}
 
     def cost(self, widths: Widths) -> int | None:
-        """What a network of these widths takes."""
+        """What a network of these widths takes; the plainest rounding shows it."""
         key = tuple(widths[label] for label in self._quantizer.labels)
         if key not in self._costs:
-            self._costs[key] = self.budget.cost(self._quantizer.network(widths, {}))
+            sketch = self._quantizer.network(widths, {}, method="nearest")
+            self._costs[key] = self.budget.cost(sketch)
         return self._costs[key]
 
     def fits(self, widths: Widths) -> bool:
@@ -188,10 +193,17 @@ class _Search:
 
     def choice(self, widths: Widths, judge: Judge) -> Choice:
         """Widths that fit, with what they cost."""
-        cost = self.cost(widths)
-        assert cost is not None
-        quality = judge.quality(self._quantizer.network(widths, {}))
-        return Choice(bits=dict(widths), cost=cost, quality=quality)
+        network = self._quantizer.network(widths, {})
+        cost = self.budget.cost(network)
+        if cost is None or cost != self.cost(widths):
+            raise QuantizationError(
+                f"budget {self.budget.name!r}",
+                got=f"a network that takes {cost} {self.budget.unit}, and {self.cost(widths)} if "
+                "its weights have other values",
+                expected="the same, since widths and shapes are the same",
+                fix="Count stored weights, also those that are 0.",
+            )
+        return Choice(bits=dict(widths), cost=cost, quality=judge.quality(network))
 
     def widest_uniform(self) -> Widths | None:
         """The most bits that fit if all have the same."""
@@ -230,12 +242,18 @@ class _Search:
         return widths
 
 
-def _walk(widest: Widths, measured: Sequence[Sensitivity]) -> list[Widths]:
-    """From 8 bits to 2, always the step with the least divergence per bit that it saves."""
+def _walk(widest: Widths, measured: Sequence[Sensitivity], base: float) -> list[Widths]:
+    """From 8 bits to 2, always the step with the least divergence per bit that it saves.
+
+    Args:
+        widest: Where it begins.
+        measured: What fewer bits cost.
+        base: Divergence of 8 bits everywhere, which no connection is to blame for.
+    """
     cost: dict[str, dict[int, float]] = {}
     weights = {}
     for entry in sorted(measured, key=lambda s: -s.bits):
-        known = cost.setdefault(entry.label, {WIDEST: 0.0})
+        known = cost.setdefault(entry.label, {WIDEST: base})
         # Fewer bits are never taken for better: that is chance.
         known[entry.bits] = max(entry.divergence, *known.values())
         weights[entry.label] = entry.weights

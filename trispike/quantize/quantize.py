@@ -13,6 +13,7 @@ import numpy.typing as npt
 from trispike.errors import InvalidSettingError, QuantizationError
 from trispike.network import FloatNetwork, IntegerNetwork, Network
 from trispike.network.fixed_point import DEFAULT_STATE_BITS
+from trispike.quantize.calibration import encoded_calibration
 from trispike.quantize.fitting import Method
 from trispike.quantize.measure import measure
 from trispike.quantize.quantizer import Granularity, Quantizer, Settings
@@ -71,7 +72,8 @@ def quantize(
         QuantizationError: The network is an integer one already, there are no calibration data,
             or a parameter has no integer form.
         InvalidSettingError: A setting is out of range.
-        InvalidDataError: The calibration data or the labels do not fit the network.
+        InvalidDataError: The calibration data or the labels do not fit the network, or these data
+            are all one value, or of another range than those that it was converted with.
     """
     quantizer, labels = prepared(
         network,
@@ -113,16 +115,9 @@ def prepared(
         state_shift=(state_shift, (None, *range(17))),
         batch_size=(batch_size, range(1, 2**31)),
     )
-    encoded = network.input.encode(np.asarray(calibration), network.steps)
+    encoded = encoded_calibration(network, np.asarray(calibration))
     if labels is not None:
         labels = network.readout.checked_labels(labels, len(encoded))
-    if not len(encoded):
-        raise QuantizationError(
-            "calibration data",
-            got="no samples",
-            expected="at least one, better a hundred",
-            fix="Pass data like those that the network will see.",
-        )
     settings = Settings(
         granularity=granularity,
         state_bits=int(state_bits),
