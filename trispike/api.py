@@ -137,8 +137,9 @@ def convert(
         example_input = example_input.detach().cpu()
     data = np.asarray(example_input)
     provenance = getattr(module, "provenance", None)
-    is_known = isinstance(provenance, Provenance | QCFSProvenance)
-    recorded = {"checkpoint": asdict(provenance)} if is_known else {}
+    recorded = {}
+    if isinstance(provenance, Provenance | QCFSProvenance):
+        recorded = {"checkpoint": asdict(provenance)}
     if has_levels(module):
         _check_of_levels(data, proof_samples, steps=steps, encoding=encoding, readout=readout)
         traced = trace_levels(module, data.shape[1:], mean=mean, std=std, provenance=recorded)

@@ -158,21 +158,15 @@ def convert(
     _check_range("--tau", 0.0 if tau is None else tau, 0.0, "non-negative, finite")
     is_qcfs = arch.startswith("qcfs-")
     if is_qcfs:
-        for option, value in (
-            *(("--steps", steps), ("--form", form), ("--v-threshold", v_threshold)),
-            *(("--neurons", neurons), ("--tau", tau), ("--reset", reset), ("--ignore", ignore)),
-            *(("--readout", readout), ("--sigmoid-init", sigmoid_init or None)),
-        ):
-            _refuse_option(option, value, f"{arch}, which has no spiking neurons to set")
-    else:
-        _refuse_option("--levels", levels, f"{arch}: only qcfs-... has levels")
-    if not is_qcfs and steps is None:
-        raise InvalidSettingError(
-            "--steps",
-            got="nothing",
-            expected="the number of time steps, at least 1",
-            fix="Give --steps T; no checkpoint tells them.",
+        _refuse_options(
+            f"{arch}, which has no spiking neurons to set",
+            **{"--steps": steps, "--form": form, "--v-threshold": v_threshold, "--tau": tau},
+            **{"--neurons": neurons, "--reset": reset, "--sigmoid-init": sigmoid_init or None},
+            **{"--readout": readout, "--ignore": ignore or None},
         )
+    else:
+        _refuse_options(f"{arch}: only qcfs-... has levels", **{"--levels": levels})
+        _check_given(steps)
     given = None if data is None else load_shown(data, samples, steps or 1)
     given_shape = shape or (None if given is None else _image_shape(given))
     with stage("loading PyTorch and the checkpoint"):
@@ -281,13 +275,24 @@ def _load_qcfs(
     )
 
 
-def _refuse_option(option: str, value: object, what: str) -> None:
-    if value is not None:
+def _refuse_options(what: str, **given: object) -> None:
+    for option, value in given.items():
+        if value is not None:
+            raise InvalidSettingError(
+                option,
+                got=str(value),
+                expected=f"no {option} for {what}",
+                fix="Leave it out.",
+            )
+
+
+def _check_given(steps: int | None) -> None:
+    if steps is None:
         raise InvalidSettingError(
-            option,
-            got=str(value),
-            expected=f"no {option} for {what}",
-            fix="Leave it out.",
+            "--steps",
+            got="nothing",
+            expected="the number of time steps, at least 1",
+            fix="Give --steps T; no checkpoint tells them.",
         )
 
 

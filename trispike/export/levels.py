@@ -186,9 +186,9 @@ class LevelWalk(Walk):
         size = abs(amplitude)
         begin = max((self.ends.get(source, 0) for source in _sources(value)), default=0)
         neuron = Neuron(
-            b_pos=1.0,
-            b_neg=1.0,
-            th_pos=size,
+            b_pos=np.ones(()),
+            b_neg=np.ones(()),
+            th_pos=np.asarray(size),
             v_init=value.bias + size / 2,
             reset="subtract",
             fire_from=begin,

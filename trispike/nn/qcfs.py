@@ -83,7 +83,7 @@ class QCFS(nn.Module):
                 fix=f"The default is {DEFAULT_QCFS_THRESHOLD}.",
             )
         self.thresh = nn.Parameter(torch.tensor([float(threshold)]))
-        self.register_load_state_dict_pre_hook(_read_older_key)
+        self.register_load_state_dict_pre_hook(_read_older_key)  # type: ignore[no-untyped-call]
 
     def forward(self, x: Tensor) -> Tensor:
         """Of any shape, to the same."""

@@ -336,7 +336,7 @@ def build_qcfs(
         )
     checked = iter([checked_levels(n, name) for n, name in zip(given, names, strict=True)])
     build = QCFSResNet if isinstance(plan, QCFSResNetPlan) else QCFSVGG
-    return build(  # type: ignore[arg-type]
+    return build(
         plan,  # type: ignore[arg-type]
         input_shape or entry.input_shape,
         entry.classes if classes is None else classes,
