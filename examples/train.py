@@ -23,7 +23,7 @@ from examples.training import Loss, Recipe, is_first, load_split, mirrored, repo
 from trispike.nn import ARCHITECTURES, DEFAULT_SURROGATE, SURROGATES, build_model, save_checkpoint
 
 DATA = ("digits", "mnist", "fashion-mnist", "cifar10")
-LOSSES: tuple[Loss, ...] = ("tmpr", "cross-entropy", "tet")
+LOSSES: tuple[Loss, ...] = ("tmpr", "cross-entropy", "tet", "tet-s", "trt")
 PIXELS = {"digits": 1, "mnist": 2, "fashion-mnist": 0, "cifar10": 4}
 """By how many images are moved at random."""
 MIRRORED = ("fashion-mnist", "cifar10")
@@ -41,6 +41,10 @@ def main() -> None:
         learning_rate=options.learning_rate,
         loss=options.loss,
         tmpr=options.tmpr,
+        smoothing=options.label_smoothing,
+        consistency=options.consistency,
+        star=options.star,
+        temperature=options.temperature,
         seed=options.seed,
     )
     data = load_split(options.data)
@@ -51,6 +55,7 @@ def main() -> None:
         surrogate=options.surrogate,
         input_shape=data[0].x.shape[1:],
         classes=int(data[0].y.max()) + 1,
+        readout=options.readout,
     )
 
     def augment(images: Tensor) -> Tensor:
@@ -81,6 +86,21 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=4, help="T")
     parser.add_argument("--loss", choices=LOSSES, default="tmpr")
     parser.add_argument("--tmpr", type=float, default=Recipe.tmpr, help="lambda of TMPR")
+    parser.add_argument("--label-smoothing", type=float, default=Recipe.smoothing, help="of TET-S")
+    parser.add_argument(
+        "--consistency", type=float, default=Recipe.consistency, help="weight in TRT"
+    )
+    parser.add_argument(
+        "--star", type=float, default=Recipe.star, help="weight of TRT's star product; 0: none"
+    )
+    parser.add_argument(
+        "--temperature", type=float, default=Recipe.temperature, help="of TRT's consistency"
+    )
+    parser.add_argument(
+        "--readout",
+        metavar="STEPS",
+        help="time steps that are read: mean (all), last, or chosen ones, such as 1,3",
+    )
     parser.add_argument("--surrogate", choices=sorted(SURROGATES), default=DEFAULT_SURROGATE)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument(

@@ -25,20 +25,32 @@ from torch.nn.parallel import DistributedDataParallel
 from trispike.network.files import whole_file
 from trispike.nn import (
     CTSN,
+    TET_SMOOTHING,
+    TRT_CONSISTENCY,
+    TRT_STAR,
+    TRT_TEMPERATURE,
+    IMPNeuron,
+    LegacyIMPNeuron,
     SpikeModel,
     SpikingNeuron,
+    both_passes,
     cross_entropy,
+    label_smoothed_temporal_efficient_loss,
     membrane_regularization,
     record_potentials,
     temporal_efficient_loss,
+    temporal_reversed_loss,
 )
 from trispike.runtime.data import Samples, load_data, load_digits_split
+
+UNDECAYED = (".init_state", ".mem", ".te")
+"""What the names of initial potentials and of gains per time step end with."""
 
 Augment: TypeAlias = Callable[[Tensor], Tensor]
 """Makes other images of the same things, (N, C, H, W) to the same."""
 
-Loss: TypeAlias = Literal["tmpr", "cross-entropy", "tet"]
-"""Cross entropy with TMPR, alone, or at every step."""
+Loss: TypeAlias = Literal["tmpr", "cross-entropy", "tet", "tet-s", "trt"]
+"""Cross entropy with TMPR, alone, at every step, there with smoothed labels, or with TRT."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +75,14 @@ class Recipe:
     """What is made small."""
     tmpr: float = 0.5
     """Lambda of TMPR; published: 0.05 for static images. More of it makes spikes rarer."""
+    smoothing: float = TET_SMOOTHING
+    """Share of a label that TET-S spreads over all classes."""
+    consistency: float = TRT_CONSISTENCY
+    """Weight of the consistency of TRT."""
+    star: float = TRT_STAR
+    """Weight of TRT's star product; 0: no head for it."""
+    temperature: float = TRT_TEMPERATURE
+    """Of TRT's consistency."""
     initial_norm: float = 0.35
     """Initial scale of every batch norm. From 1, two neurons in three would fire at every step."""
     initial_readout: float = 0.1
@@ -91,7 +111,7 @@ def train(
     device: str = "cpu",
     fast: bool = False,
     fresh: bool = True,
-) -> None:
+) -> nn.Module | None:
     """Train a model in place, reporting every epoch.
 
     Args:
@@ -105,6 +125,9 @@ def train(
         fast: Convolutions in bfloat16 and neurons through ``torch.compile``. About twice as fast
             on a processor with AVX512-BF16; needs a C++ compiler.
         fresh: Whether the weights are still the initial ones, of which the recipe rescales some.
+
+    Returns:
+        The head that TRT has trained beside the model, if any: nothing that is deployed.
     """
     torch.manual_seed(recipe.seed)
     steps = model.steps
@@ -115,12 +138,12 @@ def train(
         rescale(model, recipe)
     if fast:
         compile_neurons(model)
-    loss_of = Criterion(recipe, compiled=fast)
-    model.to(device, memory_format=torch.channels_last)
-    shared = StepLogits(model)
+    objective = Objective(model, recipe, compiled=fast)
+    objective.to(device, memory_format=torch.channels_last)
+    shared: nn.Module = objective
     if is_distributed():
-        shared = DistributedDataParallel(shared, [device] if "cuda" in device else None)
-    groups = parameter_groups(model, recipe)
+        shared = DistributedDataParallel(objective, [device] if "cuda" in device else None)
+    groups = parameter_groups(objective, recipe)
     optimizer = torch.optim.AdamW(groups, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer,
@@ -129,6 +152,8 @@ def train(
         pct_start=0.2,
     )
     parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    if objective.head is not None:
+        parts["head"] = objective.head
     first, seconds = take_up(parts, recipe, checkpoint)
     for epoch in range(first, recipe.epochs + 1):
         started = time.monotonic()
@@ -138,9 +163,8 @@ def train(
         for chosen in order(len(images), recipe, epoch).split(recipe.batch):
             mine = share(chosen)
             batch, classes = augment(images[mine]).to(device), labels[mine].to(device)
-            with record_potentials(model) as potentials, autocast(device, fast):
-                logits = shared(laid_out(batch))
-            loss = loss_of(logits.float(), classes, list(potentials.values()))
+            with autocast(device, fast):
+                loss = shared(laid_out(batch), classes)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -159,18 +183,51 @@ def train(
     model.to("cpu", memory_format=torch.contiguous_format)
     if is_first():
         checkpoint.unlink(missing_ok=True)
+    return objective.head.cpu() if objective.head is not None else None
 
 
-class StepLogits(nn.Module):
-    """A model that returns its logits at every time step, (T, N, classes)."""
+class Objective(nn.Module):
+    """A model together with its loss, and with the head that some losses train beside it.
 
-    def __init__(self, model: SpikeModel) -> None:
+    Args:
+        model: The model.
+        recipe: Says which loss.
+        compiled: Whether the regularization of TMPR is compiled.
+    """
+
+    def __init__(self, model: SpikeModel, recipe: Recipe, *, compiled: bool) -> None:
         super().__init__()
         self.model = model
+        self.recipe = recipe
+        self.loss_of = Criterion(recipe, compiled=compiled)
+        self.head: nn.Module | None = None
+        if recipe.loss == "trt" and recipe.star:
+            self.head = head_for(model)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """See ``SpikeModel.forward_steps``."""
-        return self.model.forward_steps(x)
+    def forward(self, x: Tensor, classes: Tensor) -> Tensor:
+        """The loss of a batch."""
+        if self.recipe.loss != "trt":
+            with record_potentials(self.model) as potentials:
+                logits = self.model.forward_steps(x)
+            return self.loss_of(logits.float(), classes, list(potentials.values()))
+        return temporal_reversed_loss(
+            both_passes(self.model, x),
+            classes,
+            self.head,
+            consistency=self.recipe.consistency,
+            star=self.recipe.star,
+            temperature=self.recipe.temperature,
+        )
+
+
+def head_for(model: SpikeModel) -> nn.Linear:
+    """A linear layer from the rates of the last neurons to the classes."""
+    frames = () if model.input_kind == "static" else (model.steps,)
+    training = model.training
+    with torch.no_grad():
+        passes = both_passes(model.eval(), torch.zeros(1, *frames, *model.input_shape))
+    model.train(training)
+    return nn.Linear(passes.rates[0].numel(), passes.logits.shape[-1])
 
 
 class Criterion:
@@ -191,6 +248,9 @@ class Criterion:
         """Of logits (T, N, classes), the right classes (N,), and what was recorded on the way."""
         if self._recipe.loss == "tet":
             return temporal_efficient_loss(logits, classes)
+        if self._recipe.loss == "tet-s":
+            smoothing = self._recipe.smoothing
+            return label_smoothed_temporal_efficient_loss(logits, classes, smoothing)
         loss = cross_entropy(logits, classes)
         if self._recipe.loss == "tmpr":
             loss = loss + self._recipe.tmpr * self._regularize(potentials)
@@ -228,14 +288,20 @@ def laid_out(images: Tensor) -> Tensor:
 
 
 def parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """All parameters with their learning rates: tensors, and numbers that a layer shares."""
-    tensors = [p for p in model.parameters() if p.dim()]
-    scalars = [p for p in model.parameters() if not p.dim()]
+    """All parameters with their learning rates: tensors, and numbers that a layer shares.
+
+    Initial potentials and gains per time step do not decay, as published.
+    """
+    named = list(model.named_parameters())
+    kept = [p for name, p in named if name.endswith(UNDECAYED)]
+    tensors = [p for name, p in named if p.dim() and not name.endswith(UNDECAYED)]
+    scalars = [p for _, p in named if not p.dim()]
     rate = recipe.learning_rate
-    return [
+    groups = [
         {"params": tensors, "lr": rate},
         {"params": scalars, "lr": rate * recipe.scalar_rate},
     ]
+    return [*groups, {"params": kept, "lr": rate, "weight_decay": 0.0}] if kept else groups
 
 
 def regularization(potentials: list[Tensor]) -> Tensor:
@@ -264,6 +330,9 @@ def compile_neurons(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, SpikingNeuron):
             compiled = torch.compile(module.dynamics, dynamic=False)
+            if isinstance(module, (IMPNeuron, LegacyIMPNeuron)):  # whose potentials have places
+                module.dynamics = compiled  # type: ignore[method-assign]
+                continue
             module.dynamics = partial(channels_last, compiled)  # type: ignore[method-assign]
 
 
@@ -301,7 +370,7 @@ def take_up(parts: Mapping[str, Any], recipe: Recipe, checkpoint: Path) -> tuple
     if not checkpoint.exists():
         return 1, 0.0
     state = torch.load(checkpoint, weights_only=True)
-    if state["recipe"] != dataclasses.asdict(recipe):
+    if Recipe(**state["recipe"]) != recipe:
         print(f"{checkpoint} is of another recipe: starting anew")
         return 1, 0.0
     for name, part in parts.items():

@@ -16,9 +16,11 @@ from trispike.nn.neurons import SpikingNeuron
 
 __all__ = [
     "TET_LAMBDA",
+    "TET_SMOOTHING",
     "TMPR_LAMBDA_EVENTS",
     "TMPR_LAMBDA_STATIC",
     "cross_entropy",
+    "label_smoothed_temporal_efficient_loss",
     "membrane_regularization",
     "record_potentials",
     "temporal_efficient_loss",
@@ -33,6 +35,9 @@ TMPR_LAMBDA_EVENTS = 0.01
 
 TET_LAMBDA = 0.05
 """Published weight of the second term of TET on CIFAR."""
+
+TET_SMOOTHING = 0.01
+"""Published share of the labels that TET-S spreads over all classes."""
 
 
 @contextmanager
@@ -99,6 +104,37 @@ def temporal_efficient_loss(
     Raises:
         InvalidNetworkError: Logits without a time axis.
     """
+    entropy = _entropy_at_every_step(step_logits, labels, 0.0)
+    return (1 - weight) * entropy + weight * ((step_logits - target) ** 2).mean()
+
+
+def label_smoothed_temporal_efficient_loss(
+    step_logits: Tensor, labels: Tensor, smoothing: float = TET_SMOOTHING
+) -> Tensor:
+    """Label-smoothed temporal efficient training (TET-S): smoothed cross entropy at every step.
+
+    ``mean_t CE(logits_t, (1 - smoothing)*y + smoothing/classes)``. The smoothing keeps single
+    logits from growing without bound, which the second term of TET does there.
+
+    Source: "Rethinking the Membrane Dynamics and Optimization Objectives of Spiking Neural
+    Networks", NeurIPS 2024, and its public code.
+
+    Args:
+        step_logits: (T, N, classes), see ``SpikeModel.forward_steps``.
+        labels: (N,), integers.
+        smoothing: Share of a label that all classes share equally, from 0 to 1.
+
+    Raises:
+        InvalidNetworkError: Logits without a time axis, or a share out of range.
+    """
+    if not 0 <= smoothing <= 1:
+        raise InvalidNetworkError(
+            "TET-S loss", got=f"smoothing {smoothing}", expected="0 to 1", fix="Published: 0.01."
+        )
+    return _entropy_at_every_step(step_logits, labels, smoothing)
+
+
+def _entropy_at_every_step(step_logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
     if step_logits.dim() != 3:
         raise InvalidNetworkError(
             "TET loss",
@@ -106,8 +142,9 @@ def temporal_efficient_loss(
             expected="(T, N, classes), logits at every time step",
             fix="Call model.forward_steps(x) instead of model(x).",
         )
-    entropy = functional.cross_entropy(step_logits.flatten(0, 1), labels.repeat(len(step_logits)))
-    return (1 - weight) * entropy + weight * ((step_logits - target) ** 2).mean()
+    return functional.cross_entropy(
+        step_logits.flatten(0, 1), labels.repeat(len(step_logits)), label_smoothing=smoothing
+    )
 
 
 def membrane_regularization(potentials: Iterable[Tensor]) -> Tensor:
