@@ -24,6 +24,7 @@ from trispike.cli.finetune import finetune
 from trispike.cli.hardware import hardware
 from trispike.cli.import_ import import_
 from trispike.cli.inspect import inspect
+from trispike.cli.plastic import plastic_
 from trispike.cli.plot import plot
 from trispike.cli.quantize import quantize
 from trispike.cli.report import report
@@ -61,6 +62,7 @@ for command in (
     quantize,
     finetune,
     diagnose,
+    plastic_,
     inspect,
     simulate,
     plot,

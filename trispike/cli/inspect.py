@@ -103,6 +103,7 @@ def print_description(facts: dict[str, Any]) -> None:
     for c in facts["connections"]:
         words = [c["pool"] or "", c["operator"] + (f" << {c['exponent']}" if c["exponent"] else "")]
         words += [f"delay {c['delay']}" if c["delay"] else ""]
+        words += ["plastic (experimental)" if c["plasticity"] else ""]
         connections.add_row(
             c["label"],
             ", ".join(filter(None, words)),

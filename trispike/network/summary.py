@@ -9,6 +9,7 @@ import numpy as np
 from trispike.network.connection import Connection, Conv2d, Dense, Shape
 from trispike.network.network import Network
 from trispike.network.neuron import FixedPointNeuron, Neuron
+from trispike.network.rules import rule_facts
 from trispike.network.storage import digest
 from trispike.network.synapses import synapse_count
 
@@ -35,6 +36,9 @@ def describe(network: Network) -> dict[str, Any]:
             "bits": connection.bits if connection.is_integer else None,
             "weights": int(connection.operator.weight.size),
             "synapses": synapse_count(connection, network.source_shape(connection)),
+            "plasticity": None
+            if connection.plasticity is None
+            else rule_facts(connection.plasticity),
         }
         for label, connection in network.labelled()
     ]
@@ -69,7 +73,9 @@ def summary(network: Network) -> str:
     connections = [("connection", "operator", "pool", "weights", "synapses")] + [
         (
             c["label"],
-            c["operator"] + (f" << {c['exponent']}" if c["exponent"] else ""),
+            c["operator"]
+            + (f" << {c['exponent']}" if c["exponent"] else "")
+            + (", plastic" if c["plasticity"] else ""),
             c["pool"] or "",
             f"{c['weights']:,}" + (f" x {c['bits']} bit" if c["bits"] else ""),
             f"{c['synapses']:,}",
