@@ -251,6 +251,17 @@ def test_verify(run, files, tmp_path, monkeypatch):
     )
 
 
+def test_conformance(run, monkeypatch):
+    class Wrong(ReferenceEngine):
+        def run(self, *args: Any, **kwargs: Any) -> Result:
+            result = super().run(*args, **kwargs)
+            return replace(result, logits=result.logits + 1)
+
+    monkeypatch.setitem(engines.ENGINES, "wrong", Wrong)
+    start = ("conformance", "--only", "xor", "--json", "--engine")
+    check("trispike conformance", *(run(*start, name).json for name in ("wrong", "reference")))
+
+
 def test_export_and_import(run, files, tmp_path, monkeypatch):
     pytest.importorskip("nir", reason="NIR is not installed")
     exchanged, back = tmp_path / "net.nir", tmp_path / "net.safetensors"
