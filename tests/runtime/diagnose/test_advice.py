@@ -185,6 +185,9 @@ def test_a_dead_population():
     (given,) = [a for a in found.advice if a.rule == "dead"]
     assert given.severity == 1.0
     assert "16 of 16 neurons never fire" in given.finding
+    few = f"judged by {found.samples} samples"
+    assert given.finding.endswith(few)
+    assert given.action.startswith("Look at 256 samples or more first; if it is still so: correct")
 
 
 def test_a_population_whose_thresholds_cannot_be_reached():
@@ -273,6 +276,14 @@ def test_neurons_that_were_dead_in_float():
     found = planted(float_network(weights), weights=weights)
     assert found.population("b").dead_float.count >= 9
     assert ("trained", "b", "training") in advised(found)
+    populations = found.populations
+    for samples, begin in ((255, "Look at 256 samples or more first"), (256, "Train with a pen")):
+        rows = advice.advise(
+            found.input, "input", populations, found.connections, found.readout, samples
+        )
+        (given,) = [a for a in rows if a.rule == "trained"]
+        assert given.action.startswith(begin)
+        assert f"on these {samples} samples, in the float network already" in given.finding
 
 
 def rerun(found: Diagnosis, layer: str, **forced: Any) -> list[Advice]:
@@ -288,7 +299,7 @@ def rerun(found: Diagnosis, layer: str, **forced: Any) -> list[Advice]:
         for p in found.populations
     ]
     readout = replace(found.readout, prediction_agreement=0.9)
-    given = advice.advise(found.input, "input", populations, found.connections, readout)
+    given = advice.advise(found.input, "input", populations, found.connections, readout, 64)
     return list(given)
 
 

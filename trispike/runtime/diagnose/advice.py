@@ -60,6 +60,9 @@ NEW_SHARE = 0.05
 OLD_SHARE = 0.5
 """Neurons that were so in the float network already."""
 
+ENOUGH_SAMPLES = 256
+"""Below this, neurons that never fire, or always, may be so by chance of the samples."""
+
 RATE_SHIFT = 0.10
 """Change of a layer's firing rate by itself, relative to the float network's."""
 
@@ -89,15 +92,16 @@ def advise(
     populations: Sequence[PopulationDiagnosis],
     connections: Sequence[ConnectionDiagnosis],
     readout: ReadoutDiagnosis,
+    samples: int,
 ) -> tuple[Advice, ...]:
-    """What to do, the worst first."""
+    """What to do, the worst first, as so many samples show it."""
     found = list(_input(given, input_name))
     for population in populations:
         incoming = [c for c in connections if c.target == population.name]
         found += _states(population)
-        found += _extremes(population, incoming)
+        found += _extremes(population, incoming, samples)
         found += _currents(population, incoming)
-        found += _trained(population)
+        found += _trained(population, samples)
     found += _readout(readout, [c for c in connections if c.target == readout.name])
     if not any(a.rule != "trained" for a in found):
         found += _accumulation(populations, readout)
@@ -171,7 +175,18 @@ def _more_room(p: PopulationDiagnosis) -> tuple[Knob, str]:
     return "fine-tuning", "Fine-tune the integer network: its states cannot be wider."
 
 
-def _extremes(p: PopulationDiagnosis, incoming: list[ConnectionDiagnosis]) -> Iterator[Advice]:
+def _hasty(samples: int, action: str) -> str:
+    """The action, after a look at more samples where these are few."""
+    if samples >= ENOUGH_SAMPLES:
+        return action
+    return f"Look at {ENOUGH_SAMPLES} samples or more first; if it is still so: " + (
+        action[0].lower() + action[1:]
+    )
+
+
+def _extremes(
+    p: PopulationDiagnosis, incoming: list[ConnectionDiagnosis], samples: int
+) -> Iterator[Advice]:
     for rule, new, words in (
         ("dead", p.dead_new, "never fire, but did in the float network"),
         ("always", p.always_new, "fire at every step, but did not in the float network"),
@@ -180,7 +195,8 @@ def _extremes(p: PopulationDiagnosis, incoming: list[ConnectionDiagnosis]) -> It
             knob, action = _cause_of_extremes(p, incoming)
             which = ", ".join(map(_index, new.first[:3])) + (", ..." if new.count > 3 else "")
             yield _about(
-                p, rule, knob, f"{new.count:,} of {p.neurons:,} neurons {words} ({which})", action,
+                p, rule, knob, f"{new.count:,} of {p.neurons:,} neurons {words} ({which}), "
+                f"judged by {samples:,} samples", _hasty(samples, action),
                 severity=max(p.forced.spike_error, new.count / p.neurons),
             )  # fmt: skip
 
@@ -319,7 +335,7 @@ def _weights(
         yield advice("fine-tuning", detail, "Fine-tune the integer network.")
 
 
-def _trained(p: PopulationDiagnosis) -> Iterator[Advice]:
+def _trained(p: PopulationDiagnosis, samples: int) -> Iterator[Advice]:
     for many, words, action in (
         (p.dead_float.count, "never fire", "they take memory for nothing"),
         (p.always_float.count, "fire at every step of every sample", "they carry no information"),
@@ -327,9 +343,9 @@ def _trained(p: PopulationDiagnosis) -> Iterator[Advice]:
         if many > OLD_SHARE * p.neurons:
             yield _about(
                 p, "trained", "training",
-                f"{many:,} of {p.neurons:,} neurons {words} on these data, in the float network "
-                "already",
-                f"Train with a penalty on rates, or prune them: {action}.",
+                f"{many:,} of {p.neurons:,} neurons {words} on these {samples:,} samples, in the "
+                "float network already",
+                _hasty(samples, f"Train with a penalty on rates, or prune them: {action}."),
                 severity=0.0,
             )  # fmt: skip
 

@@ -111,7 +111,7 @@ def diagnose(
         readout=readout,
         first_divergence=min(places, key=lambda d: (d.sample, d.step), default=None),
         guilty=guilty_layer(populations, readout),
-        advice=advise(given, source.input.name, populations, connections, readout),
+        advice=advise(given, source.input.name, populations, connections, readout, len(data)),
     )
 
 
