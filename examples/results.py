@@ -87,7 +87,7 @@ NETWORKS: Mapping[str, Trained] = {
         title="CIFAR-10 (32x32), CTSN VGG-6",
         checkpoint=ROOT / "examples" / "networks" / "ctsn_cifar10.pth",
         arch="ctsn-vgg6",
-        epochs=4,
+        epochs=2,
         augment=mirrored,
         held_out=0.05,
     ),
