@@ -48,6 +48,7 @@ def measure(method: Method) -> dict[str, Any]:
     integer = trispike.quantize(
         float_network, train.x[some], train.y[some], weight_bits=method.weight_bits
     ).network
+    integer = method.deploy(integer, train)
     certificate = trispike.verify(integer, test.x[: method.verified], engines=method.engines)
     if not certificate.equal:
         raise SystemExit(f"{method.name}: {certificate.first_difference}")

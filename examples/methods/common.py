@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from examples.training import load_split
 from trispike import Conversion
+from trispike.network import IntegerNetwork
 from trispike.runtime.data import Samples
 
 NETWORKS = Path(__file__).parent.parent / "networks"
@@ -42,6 +43,10 @@ class Method:
     """Test samples that every engine runs."""
     weight_bits: int = 8
     """Of the integer network."""
+    deploy: Callable[[IntegerNetwork, Samples], IntegerNetwork] = field(
+        default=lambda network, samples: network
+    )
+    """What is done with the integer network, by training samples, before it runs."""
     note: str = ""
     """One sentence below the table."""
 

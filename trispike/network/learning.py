@@ -75,6 +75,38 @@ def make_plastic(network: IntegerNetwork, rules: Mapping[str, Plasticity | None]
     )
 
 
+def with_learned(network: IntegerNetwork, fine: Mapping[str, Array]) -> IntegerNetwork:
+    """The network with weights that were learned, without the rules that learned them.
+
+    Args:
+        network: A plastic network.
+        fine: By label: (outputs, inputs) in units of 2**-fine_bits, as in ``Result.weights`` of a
+            run that returns the last ones.
+
+    Raises:
+        InvalidDataError: Weights of another network, or more than the last ones.
+    """
+    carried = plastic(network)
+    wanted = {label: c.operator.weight.shape for label, c in carried.items()}
+    if {label: array.shape for label, array in fine.items()} != wanted:
+        raise InvalidDataError(
+            "learned weights",
+            got=", ".join(f"{label} {array.shape}" for label, array in fine.items()) or "none",
+            expected=", ".join(f"{label} {shape}" for label, shape in wanted.items()) or "none",
+            fix="Run this network with weights='last', and pass the result's weights.",
+        )
+
+    def learned(label: str, connection: Connection) -> Connection:
+        if label not in carried:
+            return connection
+        rule, trained = _parts(connection)
+        state = rule.start(trained)._replace(fine=fine[label].astype(np.int64))
+        return replace(connection, operator=Dense(weight=rule.weights(state)), plasticity=None)
+
+    parts = [learned(label, connection) for label, connection in network.labelled()]
+    return replace(network, connections=tuple(parts[: len(network.connections)]))
+
+
 def can_be_plastic(network: Network, connection: Connection) -> bool:
     """Whether a connection may carry a rule: a matrix, into a population, which has spikes."""
     return isinstance(connection.operator, Dense) and connection.target != network.readout.name
