@@ -1,4 +1,4 @@
-"""What the constructions are: named once, documented, exact, and lively enough to prove something."""
+"""What the constructions are: named once, documented, whole, and not silent."""
 
 from __future__ import annotations
 

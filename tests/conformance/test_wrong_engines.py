@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -123,6 +124,23 @@ def test_a_result_that_cannot_be_compared_is_a_failure(spoil, reason):
 def test_logits_alone_are_compared_too():
     found = conformance(functools.partial(Spoiled, spoil=_logits), ["xor"])
     assert {o.difference.what for o in found.outcomes if o.difference} == {"logits"}
+
+
+def test_three_fields_of_a_result_are_enough():
+    class Chip:
+        """What docs/conformance.md asks of an engine, and no more."""
+
+        def __init__(self, network: Network) -> None:
+            self.network = network
+
+        def run(self, inputs: Any, record: Any = None) -> Any:
+            result = ReferenceEngine(self.network).run(inputs, record=record)
+            return SimpleNamespace(
+                records=result.records, step_logits=result.step_logits, logits=result.logits
+            )
+
+    found = conformance(Chip, ["xor"])
+    assert (found.engine, found.conforms, found.count("passed")) == ("Chip", True, 2)
 
 
 def test_an_engine_that_is_not_installed_is_no_failure():

@@ -10,7 +10,7 @@ import numpy as np
 
 from trispike.network import Conv2d, Dense, Network, SumPool
 from trispike.network import neuron as neurons
-from trispike.network.fixed_point import state_limit
+from trispike.network.fixed_point import never, state_limit
 from trispike.network.neuron import FixedPointNeuron, Neuron
 
 Change = Callable[[Network], Network]
@@ -43,7 +43,7 @@ def each_connection(change_one: Callable[[Any], Any]) -> Change:
     return change
 
 
-def each_weight(kind: type, change_weight: Callable[[Any], Any]) -> Change:
+def each_weight(kind: type[Any], change_weight: Callable[[Any], Any]) -> Change:
     def change_one(connection: Any) -> Any:
         operator = connection.operator
         if not isinstance(operator, kind):
@@ -55,8 +55,8 @@ def each_weight(kind: type, change_weight: Callable[[Any], Any]) -> Change:
     return each_connection(change_one)
 
 
-def never(neuron: Neuron | FixedPointNeuron) -> Any:
-    return np.inf if isinstance(neuron, Neuron) else neurons.never(neuron.state_bits)
+def unreachable(neuron: Neuron | FixedPointNeuron) -> Any:
+    return np.inf if isinstance(neuron, Neuron) else never(neuron.state_bits)
 
 
 def no_floor(neuron: Neuron | FixedPointNeuron) -> Any:
@@ -121,7 +121,7 @@ WRONG: dict[str, tuple[Change, tuple[str, ...]]] = {
         each_neuron(v_init=0), ("start-potential", "clock", "bias-clock", "quantized-levels")
     ),
     "no bias": (each_neuron(bias=0), ("start-potential", "bias-clock", "state-shift")),
-    "binary": (each_neuron(th_neg=never), ("ternary-signs", "resets", "sources")),
+    "binary": (each_neuron(th_neg=unreachable), ("ternary-signs", "resets", "sources")),
     "equal thresholds": (each_neuron(th_neg=lambda n: n.th_pos), ("ternary-signs", "resets")),
     "one threshold for all": (
         each_neuron(th_pos=lambda n: n.th_pos.flat[0]), ("shared-thresholds", "coincidence")
