@@ -28,7 +28,7 @@ DATA = "digits"
 STEPS = 4
 LAYOUT = (16, "M", 32, 32, "M", 64, 64)
 """Half as wide as the architecture."""
-RECIPE = Recipe(epochs=30, batch=50, learning_rate=5e-3, loss="tet-s", initial_norm=1.0)
+RECIPE = Recipe(epochs=20, batch=50, learning_rate=5e-3, loss="tet-s", initial_norm=1.0)
 
 
 def fresh_model() -> SpikeModel:
