@@ -8,13 +8,16 @@ LIF. They know nothing of samples: nobody resets them.
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from trispike.errors import UnsupportedError
-from trispike.network import Connection, FixedPointNeuron, State
+from trispike.network import Connection, Dense, FixedPointNeuron, Plasticity, State
+from trispike.network.learning import widest
 from trispike.network.network import PAYLOAD_LIMIT
+from trispike.network.plasticity import PlasticState
 from trispike.network.schedules import scheduled_fields
 from trispike.targets.lava.imports import (
     CPU,
@@ -37,6 +40,18 @@ PORT_LIMIT = 1 << 31
 """Larger sums would wrap around in the ports."""
 
 
+def check_ports(connection: Connection, payload: int) -> None:
+    """Raise UnsupportedError if sums do not fit into the ports."""
+    if (bound := largest_sum(connection, payload) << connection.exponent) >= PORT_LIMIT:
+        raise UnsupportedError(
+            f"connection {'+'.join(connection.sources)}->{connection.target}",
+            got=f"sums of up to {bound} from spikes of up to {payload}",
+            expected=f"less than {PORT_LIMIT}, because Lava's ports are 32 bits wide",
+            fix="State the payload that really arrives (1 for ternary spikes), or run the "
+            "network with the Lava engine, whose sums do not travel through ports.",
+        )
+
+
 class ConnectionProcess(AbstractProcess):
     """An integer connection: ternary or graded spikes in, sums out.
 
@@ -51,7 +66,7 @@ class ConnectionProcess(AbstractProcess):
         name: Name of the process.
 
     Raises:
-        UnsupportedError: Sums can exceed 32 bits.
+        UnsupportedError: Sums can exceed 32 bits, or the connection is plastic.
     """
 
     def __init__(
@@ -62,14 +77,14 @@ class ConnectionProcess(AbstractProcess):
         payload: int = PAYLOAD_LIMIT,
         name: str | None = None,
     ) -> None:
-        if (bound := largest_sum(connection, payload) << connection.exponent) >= PORT_LIMIT:
+        if connection.plasticity is not None:
             raise UnsupportedError(
                 f"connection {'+'.join(connection.sources)}->{connection.target}",
-                got=f"sums of up to {bound} from spikes of up to {payload}",
-                expected=f"less than {PORT_LIMIT}, because Lava's ports are 32 bits wide",
-                fix="State the payload that really arrives (1 for ternary spikes), or run the "
-                "network with the Lava engine, whose sums do not travel through ports.",
+                got="a plasticity rule",
+                expected="fixed weights",
+                fix="Use PlasticConnectionProcess.",
             )
+        check_ports(connection, payload)
         kernel = compile_connection(connection, source_shape, payload)
         super().__init__(name=name, kernel=kernel, payload=payload, delay=connection.delay)
         self.s_in = InPort(shape=source_shape)
@@ -100,6 +115,105 @@ class ConnectionModel(PyLoihiProcessModel):
         if max(spikes.max(), -spikes.min()) > self._payload:
             raise ValueError(f"a spike of magnitude {np.abs(spikes).max()} > {self._payload}")
         self._line.appendleft(self._kernel(spikes).reshape(self.a_out._shape))
+
+
+class PlasticConnectionProcess(AbstractProcess):
+    """A connection that learns: spikes in, sums out, and the target's spikes back in.
+
+    Its step is that of :class:`ConnectionProcess`: what arrives at ``s_in`` in one step leaves as a
+    sum in the next one, or ``connection.delay`` steps later still. What the target fires on that
+    sum arrives at ``post_in`` in the same step, in which the rule then changes the weights. All of
+    a run is one sample, whose last step never comes: a rule that updates at the end of a sample
+    changes nothing here.
+
+    ``fine`` holds the weights in units of 2**-fine_bits, ``pre`` and ``post`` the traces.
+    Experimental.
+
+    Args:
+        connection: An integer connection with a plasticity rule; the names in it are not used.
+        source_shape: Shape of the port ``s_in``.
+        payload: Largest magnitude that arrives; the model fails at a larger one.
+        name: Name of the process.
+
+    Raises:
+        UnsupportedError: Sums can exceed 32 bits, or the connection has no rule.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        source_shape: tuple[int, ...],
+        *,
+        payload: int = PAYLOAD_LIMIT,
+        name: str | None = None,
+    ) -> None:
+        rule = connection.plasticity
+        if rule is None:
+            raise UnsupportedError(
+                f"connection {'+'.join(connection.sources)}->{connection.target}",
+                got="fixed weights",
+                expected="a plasticity rule",
+                fix="Use ConnectionProcess.",
+            )
+        check_ports(widest(connection), payload)
+        super().__init__(name=name, connection=connection, payload=payload)
+        self.s_in = InPort(shape=source_shape)
+        self.a_out = OutPort(shape=connection.output_shape(source_shape))
+        self.post_in = InPort(shape=connection.output_shape(source_shape))
+        state = rule.start(connection.operator.weight)
+        self.fine = Var(shape=state.fine.shape, init=state.fine)
+        self.pre = Var(shape=state.pre.shape, init=state.pre)
+        self.post = Var(shape=state.post.shape, init=state.post)
+
+
+@implements(proc=PlasticConnectionProcess, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("fixed_pt")
+class PlasticConnectionModel(PyLoihiProcessModel):
+    """NumPy model of :class:`PlasticConnectionProcess`."""
+
+    s_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=8)
+    a_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=32)
+    post_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=2)
+    fine: np.ndarray[Any, Any] = LavaPyType(np.ndarray, np.int32, precision=24)
+    pre: np.ndarray[Any, Any] = LavaPyType(np.ndarray, np.int32, precision=16)
+    post: np.ndarray[Any, Any] = LavaPyType(np.ndarray, np.int32, precision=16)
+
+    def __init__(self, proc_params: Any) -> None:
+        super().__init__(proc_params)
+        self._connection: Connection = proc_params["connection"]
+        self._payload: int = proc_params["payload"]
+        self._line: deque[Any] = deque(maxlen=self._connection.delay + 1)
+
+    def run_spk(self) -> None:
+        """One chip step: send, receive, learn."""
+        full = len(self._line) == self._line.maxlen
+        received = self._line[-1] if full else np.zeros(self.s_in._shape, np.int64)
+        rule = self._connection.plasticity
+        assert rule is not None
+        # The variables hold the state, since they can be set between two runs.
+        state = PlasticState(*(x.astype(np.int64) for x in (self.fine, self.pre, self.post)))
+        operator = Dense(weight=rule.weights(state))
+        present = replace(self._connection, operator=operator, plasticity=None)
+        self.a_out.send(present.current(received[None])[0])
+        spikes = self.s_in.recv().astype(np.int64)
+        if max(spikes.max(), -spikes.min()) > self._payload:
+            raise ValueError(f"a spike of magnitude {np.abs(spikes).max()} > {self._payload}")
+        self._line.appendleft(spikes)
+        self._learn(rule, state, received, self.post_in.recv())
+
+    def _learn(self, rule: Plasticity, state: PlasticState, received: Any, fired: Any) -> None:
+        connection = self._connection
+        pooled = connection.pool.apply(received[None]) if connection.pool else received
+        after = rule.step(
+            state,
+            connection.operator.weight,
+            connection.bits,
+            pooled.reshape(-1),
+            fired.reshape(-1),
+            last=False,
+        )
+        self.fine[:], self.pre[:], self.post[:] = after
 
 
 class NeuronProcess(AbstractProcess):
