@@ -655,7 +655,9 @@ def scheduled_loop() -> IntegerNetwork:
 def wide_gains() -> IntegerNetwork:
     """Gains on states that need 64 bits, and a shortcut that the gain applies to, too."""
     b = Builder(43, (2, 4, 4), steps=3)
-    b.layer("input", "stem", b.conv("input", 3), neuron={"state_bits": 32, "gains": (9000, 3001, 7000)})
+    b.layer(
+        "input", "stem", b.conv("input", 3), neuron={"state_bits": 32, "gains": (9000, 3001, 7000)}
+    )
     b.connect("stem", "outer", b.conv("stem", 3))
     b.connect("stem", "outer", b.identity("stem"))
     b.populate("outer", gains=(4097, 4095, 12000), fire_from=1, reset="none")

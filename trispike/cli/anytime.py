@@ -72,7 +72,7 @@ def check_anytime(
             fix="Give data with labels (an array y).",
         )
     longest = max_steps or network.steps
-    fixed = network.input.encoding != "direct"
+    fixed = network.input.has_frames
     if longest < network.steps or (fixed and longest > network.steps):
         raise InvalidSettingError(
             "--max-steps",

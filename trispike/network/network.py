@@ -94,9 +94,14 @@ class Input:
                 fix="Use the 'frames' encoding for values that are to be normalized.",
             )
 
+    @property
+    def has_frames(self) -> bool:
+        """Whether raw data have a frame for every time step, and not one for all of them."""
+        return self.encoding in ("frames", "spikes")
+
     def data_shape(self, steps: int) -> Shape:
-        """Shape of one sample of raw data: the input's, with time first unless static."""
-        return self.shape if self.encoding in ("direct", "once") else (steps, *self.shape)
+        """Shape of one sample of raw data: the input's, with time first if it has frames."""
+        return (steps, *self.shape) if self.has_frames else self.shape
 
     def encoded_shape(self, steps: int) -> Shape:
         """Shape of one sample that :meth:`encode` returned; time first unless direct."""
@@ -121,7 +126,7 @@ class Input:
                 got=f"an array of shape {data.shape} and dtype {data.dtype}",
                 expected="numbers of shape " + str(("samples", *expected)).replace("'", ""),
                 fix=f"Bring the data to the input shape {self.shape} ({self.encoding} encoding"
-                + (f", {steps} steps)." if len(expected) > len(self.shape) else ")."),
+                + (f", {steps} steps)." if self.has_frames else ")."),
             )
         if data.dtype.kind == "f" and not np.isfinite(data).all():
             raise InvalidDataError(

@@ -8,9 +8,12 @@ from typing import TypeVar
 import numpy as np
 
 from trispike.errors import InvalidSettingError, UnsupportedError
+from trispike.network.fixed_point import never
 from trispike.network.network import Network, Readout
+from trispike.network.neuron import FixedPointNeuron, Neuron
 
 AnyNetwork = TypeVar("AnyNetwork", bound=Network)
+AnyNeuron = TypeVar("AnyNeuron", Neuron, FixedPointNeuron)
 
 
 def with_steps(network: AnyNetwork, steps: int) -> AnyNetwork:
@@ -29,14 +32,43 @@ def with_steps(network: AnyNetwork, steps: int) -> AnyNetwork:
 
     Raises:
         InvalidSettingError: Less than one step.
-        UnsupportedError: Time weights of another kind: nothing says what the new ones would be.
+        UnsupportedError: Time weights of another kind, or gains for fewer steps: nothing says
+            what the new ones would be.
     """
     if steps < 1:
         raise InvalidSettingError(
             "steps", got=str(steps), expected="at least 1", fix="Give a number of time steps."
         )
-    readout = network.readout if steps == network.steps else _readout(network.readout, steps)
-    return replace(network, steps=steps, readout=readout)
+    if steps == network.steps:
+        return replace(network)
+    populations = {
+        name: replace(population, neuron=_neuron(name, population.neuron, steps))
+        for name, population in network.populations.items()
+    }
+    readout = _readout(network.readout, steps)
+    return replace(network, steps=steps, readout=readout, populations=populations)
+
+
+def _neuron(name: str, neuron: AnyNeuron, steps: int) -> AnyNeuron:
+    if len(neuron.gains) not in (0, steps) and steps > len(neuron.gains):
+        raise UnsupportedError(
+            f"population {name!r} over {steps} time steps",
+            got=f"gains for {len(neuron.gains)}",
+            expected="as many gains as time steps, or more",
+            fix="Train the network with the number of steps that it shall run.",
+        )
+    until = neuron.fire_until
+    changed = replace(
+        neuron,
+        gains=neuron.gains[:steps],
+        fire_from=neuron.fire_from if neuron.fire_from < steps else 0,
+        fire_until=None if until is None or until > steps else until,
+    )
+    if neuron.fire_from < steps:
+        return changed
+    # The window is yet to come: until then, a neuron is one that no potential makes fire.
+    silent = never(neuron.state_bits) if isinstance(neuron, FixedPointNeuron) else np.inf
+    return replace(changed, th_pos=silent, th_neg=silent)
 
 
 def _readout(readout: Readout, steps: int) -> Readout:

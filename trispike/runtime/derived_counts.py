@@ -156,7 +156,7 @@ class DerivedCounts:
     """By name."""
     readout: ReadoutWork
     host_input_bytes: int
-    """What the host sends, over all samples: every value, once per sample for a direct input."""
+    """What the host sends, over all samples: every value of the raw data."""
     host_output_bytes: int
     """What the host gets: one logit per class and sample."""
     time_steps: int
@@ -207,7 +207,7 @@ def derived_counts(
             fix="Count both on the same data.",
         )
     integer = network.kind == "integer"
-    frames = 1 if network.input.encoding == "direct" else network.steps
+    frames = network.steps if network.input.has_frames else 1
     sent = frames * math.prod(network.input.shape) * (PAYLOAD_BYTES if integer else FLOAT_BYTES)
     received = network.readout.classes * (LOGIT_BYTES if integer else FLOAT_BYTES)
     flows = None if traffic is None else (traffic.total, traffic.input)

@@ -135,7 +135,7 @@ def pricing(hardware: Hardware, assumptions: Mapping[str, float] | None = None) 
 
 def first_frames(network: Network, inputs: Array, steps: int) -> Array:
     """What a network over the first steps gets of raw data: all of it if the input is static."""
-    return inputs if network.input.encoding == "direct" else inputs[:, :steps]
+    return inputs[:, :steps] if network.input.has_frames else inputs
 
 
 def events_per_inference(network: Network, inputs: Array) -> float | None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.export.nir.test_round_trip import NEURONS, small_float
-from tests.networks import CASES, sample_inputs
+from tests.networks import CASES, as_float, sample_inputs
 from tests.runtime.floats import CASES as FLOAT_CASES
 from trispike.errors import UnsupportedError
 from trispike.export.nir import read, to_graph, write
@@ -32,7 +32,7 @@ def assert_equal_in_torch(network: FloatNetwork, path, x: Any) -> None:
         )
     state, logits = None, None
     for t in range(network.steps):
-        frame = x if network.input.encoding == "direct" else x[:, t]
+        frame = x[:, t] if network.input.has_frames else x
         logits, state = module(torch.from_numpy(frame), state)
     for name, fired in spikes.items():
         assert np.array_equal(np.stack(fired, axis=1), expected.records[name]["s"]), name
@@ -43,6 +43,14 @@ def assert_equal_in_torch(network: FloatNetwork, path, x: Any) -> None:
 @pytest.mark.parametrize("name", [name for name in FLOAT_CASES if name != "loops"])
 def test_networks(name, tmp_path):
     network = FLOAT_CASES[name]()
+    assert_equal_in_torch(network, tmp_path / "n.nir", sample_inputs_of(network))
+
+
+@pytest.mark.parametrize(
+    "name", ["silent_windows", "gains", "window_of_ternary_spikes", "wide_gains"]
+)
+def test_schedules(name, tmp_path):
+    network = as_float(CASES[name]())
     assert_equal_in_torch(network, tmp_path / "n.nir", sample_inputs_of(network))
 
 

@@ -16,6 +16,8 @@ from trispike.errors import FileFormatError
 from trispike.export.nir import CTSN, CTSNInput, CTSNReadout, register, to_graph, write
 from trispike.export.nir.layout import full, layout, reduced
 from trispike.export.nir.nodes import CUSTOM_NODES, FORMAT_VERSION
+from trispike.export.nir.own import neuron_of
+from trispike.export.nir.write import ctsn
 from trispike.network import FixedPointNeuron, Input, Neuron, Readout
 
 OF_NIR = {"input_type", "output_type", "metadata"}
@@ -44,11 +46,24 @@ def test_every_node_has_a_version(kind):
 
 def test_arrays_have_the_shape_of_the_population():
     node = to_graph(CASES["per_channel_parameters"]()).nodes["first"]
-    for field in names(Neuron) - {"reset", "strict", "fire_once"}:
+    plain = {"reset", "strict", "fire_once", "fire_from", "fire_until", "gains"}
+    for field in names(Neuron) - plain:
         assert getattr(node, field).shape == (3, 6, 5)
         assert getattr(node, field).dtype == np.int64
     assert node.format_version == FORMAT_VERSION
     assert node.number == "fixed"
+
+
+@pytest.mark.parametrize("number", [Neuron, FixedPointNeuron])
+def test_nodes_from_before_schedules_have_none(number):
+    """Files of earlier releases lack these fields."""
+    node = ctsn(number(th_pos=3), (2,))
+    fields = {name: getattr(node, name) for name in names(CTSN)}
+    for name in ("fire_from", "fire_until", "gains"):
+        del fields[name]
+    again = neuron_of(CTSN(**fields), "n")
+    assert again.equals(number(th_pos=3))
+    assert (again.fire_from, again.fire_until, again.gains) == (0, None, ())
 
 
 def test_integers_travel_as_integers(tmp_path):

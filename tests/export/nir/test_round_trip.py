@@ -141,6 +141,8 @@ NEURONS: dict[str, tuple[Neuron, type]] = {
     "floor": (Neuron(b_pos=0.5, b_neg=0.5, floor=-1), CTSN),
     "start": (Neuron(b_pos=0.5, b_neg=0.5, v_init=0.5), CTSN),
     "once": (Neuron(b_pos=0.5, b_neg=0.5, fire_once=True), CTSN),
+    "window": (Neuron(b_pos=0.5, b_neg=0.5, fire_from=1, fire_until=3), CTSN),
+    "gains": (Neuron(b_pos=0.5, b_neg=0.5, bias=0.1, gains=(1, -0.5, 2, 0.1)), CTSN),
     "never": (Neuron(b_pos=0.5, b_neg=0.5, th_pos=np.inf), CTSN),
     "other layout": (Neuron(b_pos=np.full((4, 1, 1), 0.5), b_neg=0.5), CTSN),
     "rising": (Neuron(b_pos=1.5, b_neg=1.5), CTSN),

@@ -104,6 +104,8 @@ REFUSED = {
     "lower bound": Neuron(b_pos=0.5, b_neg=0.5, floor=-1),
     "initial potential": Neuron(b_pos=0.5, b_neg=0.5, v_init=0.1),
     "at most one spike": Neuron(b_pos=0.5, b_neg=0.5, fire_once=True),
+    "field 'fire_until'": Neuron(b_pos=0.5, b_neg=0.5, fire_until=1),
+    "field 'gains'": Neuron(b_pos=0.5, b_neg=0.5, gains=range(30)),
     "outside of 0..1": Neuron(b_pos=1.5, b_neg=1.5),
     "with and without a leak": Neuron(b_pos=np.arange(6) / 5, b_neg=np.arange(6) / 5),
     "integrator with a synaptic current": Neuron(b_pos=1, b_neg=1, k=0.5),

@@ -18,13 +18,18 @@ from trispike.errors import (
     QuantizationError,
     UnsupportedError,
 )
-from trispike.network import IntegerNetwork, equal
+from trispike.network import FixedPointNeuron, IntegerNetwork, equal
+from trispike.nn.surrogate import surrogate_by_name
 from trispike.quantize import quantize
 from trispike.quantize.finetune import IntegerModule, Trace
+from trispike.quantize.finetune import neurons as dynamics
 from trispike.quantize.finetune.masters import WeightMaster
 from trispike.runtime import ReferenceEngine
 
 EVERYTHING: Any = ("weights", "bias", "steps", "thresholds", "retention", "v_init")
+
+
+REACHED = ("recurrent", "static_form", "soft_reset", "binary_lif", "floor")
 
 
 def check_equal(network: IntegerNetwork, inputs: Any, found: Trace) -> None:
@@ -126,7 +131,7 @@ def test_the_settings_of_torch_do_not_make_it_round():
     check_equal(network, inputs, found)
 
 
-@pytest.mark.parametrize("case", ["recurrent", "static_form", "soft_reset", "binary_lif", "floor"])
+@pytest.mark.parametrize("case", [*REACHED, "gains", "window_of_ternary_spikes"])
 def test_gradients_reach_all_that_is_trained(case):
     module = IntegerModule(CASES[case](), trained=EVERYTHING)
     module(module.encode(sample_inputs(module.network, 8))).square().sum().backward()
@@ -137,6 +142,40 @@ def test_gradients_reach_all_that_is_trained(case):
     for parameter in module.weights.parameters():
         assert parameter.grad is not None
         assert parameter.grad.abs().sum() > 0
+
+
+def test_gradients_pass_through_gains_and_windows():
+    """An integrator that may fire at the last of three steps: what came before counts by gain."""
+    neuron = FixedPointNeuron(
+        b_pos=4096, b_neg=4096, th_pos=64, bias=8, gains=(2048, 8192, 4096), fire_from=2,
+        state_shift=3,
+    )  # fmt: skip
+    d = dynamics.Dynamics.of(neuron, surrogate_by_name("straight_through"))
+    fields = {name: torch.tensor(value).double() for name, value in neuron.array_fields().items()}
+    v_init, bias = fields.pop("v_init"), fields["bias"].requires_grad_()
+    x = torch.ones((3, 1, 1), requires_grad=True)
+    state = dynamics.initial_state(1, (1,), v_init)
+    schedule = dynamics.Schedule.of(neuron, 3)
+    parameters = dynamics.Parameters(**fields)
+    spikes, _ = dynamics.run(d, 3, x, state, parameters, schedule=schedule)
+    spikes[2].sum().backward(retain_graph=True)
+    assert x.grad is not None
+    assert bias.grad is not None
+    slope = float(x.grad[2]) / 8
+    assert slope > 0
+    assert x.grad.flatten().tolist() == [0.5 * 8 * slope, 2 * 8 * slope, 8 * slope]
+    assert float(bias.grad) == pytest.approx(3.5 * slope, rel=1e-6)
+    x.grad = bias.grad = None
+    spikes[:2].sum().backward()
+    assert not x.grad.any()  # it may not fire there
+
+
+def test_currents_that_leave_float64_by_a_gain_are_refused():
+    builder = Builder(0)
+    neuron = {"gains": (65536,) * 4, "state_shift": 16, "th_pos": 1, "th_neg": 1}
+    builder.layer("input", "first", builder.conv("input", 3), exponent=8, neuron=neuron)
+    with pytest.raises(UnsupportedError, match="the input of 'first' times its gains: got sums"):
+        IntegerModule(builder.build("first"))
 
 
 def test_only_what_is_asked_for_is_trained():
@@ -214,4 +253,5 @@ def test_every_field_of_a_neuron_is_a_master_or_fixed():
     (masters, *_) = module.neurons
     arrays = {name for name, _ in masters.named_parameters()}
     plain = {"reset", "strict", "fire_once", "state_bits", "state_shift"}
+    plain |= {"fire_from", "fire_until", "gains"}
     assert {f.name for f in dataclasses.fields(population.neuron)} == arrays | plain

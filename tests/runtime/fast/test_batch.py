@@ -19,6 +19,7 @@ from trispike.errors import InvalidSettingError
 from trispike.network import Network, SumPool
 from trispike.runtime.fast import FastEngine
 from trispike.runtime.fast.batch import Machine
+from trispike.runtime.fast.links import Link
 from trispike.runtime.reference import ReferenceEngine
 
 SAMPLES = 12
@@ -51,6 +52,23 @@ def test_too_little_memory_for_one_sample():
         FastEngine(network, memory=least - 1)
     assert f"memory: got {least - 1:,} bytes; expected at least {least:,}" in str(error.value)
     assert "--memory" in str(error.value)
+
+
+def test_nothing_is_computed_for_steps_at_which_nothing_can_come(monkeypatch):
+    """Links of nine steps: a frame that is presented once, then windows of three steps each."""
+    network, seen = CASES["silent_windows"](), []
+    currents = Link.currents
+
+    def counted(self, signal):
+        seen.append((self.label, len(signal.values)))
+        return currents(self, signal)
+
+    monkeypatch.setattr(Link, "currents", counted)
+    x = sample_inputs(network, 3)
+    expected = ReferenceEngine(network).run(x, record="all")
+    assert_equal(FastEngine(network).run(x, record="all"), expected)
+    assert dict(seen)["input->one"] == 1
+    assert {steps for label, steps in seen if label != "input->one"} == {3}
 
 
 def layers(

@@ -12,6 +12,7 @@ from tests.strategies import inputs_for, integer_networks
 from trispike.network import FixedPointNeuron, IntegerNetwork, Population
 from trispike.network.dynamics import time_steps
 from trispike.runtime.fast.plan import (
+    arriving_steps,
     current_limit,
     is_narrow,
     pooled_limit,
@@ -75,6 +76,37 @@ def test_shifted_currents_have_to_fit(shift, narrow):
     neuron = replace(network.populations["a"].neuron, state_shift=shift)
     changed = replace(network, populations={"a": Population(shape=(4,), neuron=neuron)})
     assert is_narrow(changed, "a") == narrow
+
+
+@pytest.mark.parametrize(
+    ("gain", "bias", "narrow"),
+    [(4096, 1 << 26, True), (65536, (1 << 26) - 1, True), (65536, 1 << 26, False)],
+)
+def test_gained_biases_have_to_fit(gain, bias, narrow):
+    network = identities(1)
+    neuron = FixedPointNeuron(state_shift=0, gains=(gain, 0, 0, 0), bias=bias, state_bits=28)
+    changed = replace(network, populations={"a": Population(shape=(4,), neuron=neuron)})
+    assert is_narrow(changed, "a") == narrow
+
+
+@pytest.mark.parametrize(("gain", "narrow"), [(1, True), (32768, True), (65536, False)])
+def test_gained_currents_have_to_fit(gain, narrow):
+    network = identities(127, 127, 4)
+    assert total_limit(network, "a") << 15 < 1 << 30 <= total_limit(network, "a") << 16
+    neuron = FixedPointNeuron(gains=(0, 0, 0, gain), state_shift=12)
+    changed = replace(network, populations={"a": Population(shape=(4,), neuron=neuron)})
+    assert is_narrow(changed, "a") == narrow
+
+
+def test_when_a_connection_may_deliver_something():
+    """A frame that is presented once, windows of firing, and delays."""
+    network = CASES["silent_windows"]()
+    steps = [arriving_steps(network, c) for c in network.all_connections]
+    assert steps == [range(1), range(3), range(3, 6), range(3), range(6, 9)]
+    late = replace(network.connections[1], sources=("one", "two"), delay=2)
+    assert arriving_steps(network, late) == range(2, 8)
+    assert not arriving_steps(network, replace(late, delay=9))
+    assert arriving_steps(CASES["recurrent"](), CASES["recurrent"]().connections[1]) == range(1, 7)
 
 
 def test_float_networks_are_never_narrow():

@@ -51,6 +51,8 @@ def test_what_fits_has_no_violation():
         ({"fire_once": True}, "neuron", "firing once"),
         ({"floor": -5}, "neuron", "a floor"),
         ({"v_init": 5}, "neuron", "an initial potential"),
+        ({"fire_from": 1}, "neuron", "a window of firing"),
+        ({"gains": (4096, 0, 1, 9)}, "neuron", "a gain per time step"),
         ({"th_pos": 641}, "threshold resolution", "1 thresholds between two steps"),
         ({"bias": 4097}, "bias", "1 of 1 values"),
         ({"state_shift": 14}, "weight exponent", "8"),

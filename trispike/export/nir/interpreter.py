@@ -93,7 +93,7 @@ def to_torch(graph: Any, *, dtype: torch.dtype = torch.float64) -> nn.Module:
         nir.IF: standard,
         nir.CubaLIF: standard,
         CTSN: _ctsn,
-        CTSNInput: _Encode,
+        CTSNInput: lambda node: (_EncodeOnce if node.encoding == "once" else _Encode)(node),
         CTSNReadout: _Readout,
         DilatedSumPool2d: _Pool,
         Unflatten: lambda node: nn.Unflatten(1, tuple(int(n) for n in node.shape)),
@@ -186,6 +186,17 @@ class _Encode(nn.Module):
         return x if self.plain else (x - self.mean) / self.std
 
 
+class _EncodeOnce(nn.Module):
+    """The first frame, and nothing after it."""
+
+    def __init__(self, node: CTSNInput) -> None:
+        super().__init__()
+        self.encode = _Encode(node)
+
+    def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        return torch.zeros_like(x) if state else self.encode(x), True
+
+
 class _Readout(nn.Module):
     bias: Tensor
     weights: Tensor
@@ -226,22 +237,26 @@ class _Population(nn.Module):
             self.register_buffer(name, _tensor(value))
         self.reset = neuron.reset
         self.strict, self.fire_once = neuron.strict, neuron.fire_once
+        self.gains, self.fires_at = neuron.gains, neuron.fires_at
 
     def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         zeros = torch.zeros_like(x)
-        i, c, v, fired = state or (zeros, zeros, zeros + self.v_init, zeros.bool())
-        i = self.k * i + x
+        i, c, v, fired, t = state or (zeros, zeros, zeros + self.v_init, zeros.bool(), 0)
+        gain = self.gains[t] if self.gains else 1.0
+        i = self.k * i + gain * x
         c = _pw(c, self.a_pos, self.a_neg) + _pw(v, self.b_pos, self.b_neg)
-        v = torch.maximum(c + i + self.bias, self.floor)
+        v = torch.maximum(c + i + gain * self.bias, self.floor)
         up = v > self.th_pos if self.strict else v >= self.th_pos
         down = v < -self.th_neg if self.strict else v <= -self.th_neg
         if self.fire_once:
             up, down = up & ~fired, down & ~fired
+        if not self.fires_at(t):
+            up, down = torch.zeros_like(up), torch.zeros_like(down)
         if self.reset == "zero":
             v = torch.where(up | down, zeros, v)
         elif self.reset == "subtract":
             v = torch.where(up, v - self.th_pos, torch.where(down, v + self.th_neg, v))
-        return up.to(x.dtype) - down.to(x.dtype), (i, c, v, fired | up | down)
+        return up.to(x.dtype) - down.to(x.dtype), (i, c, v, fired | up | down, t + 1)
 
 
 def _pw(z: Tensor, positive: Tensor, negative: Tensor) -> Tensor:

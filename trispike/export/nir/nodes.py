@@ -6,7 +6,7 @@ HDF5-safe values only: arrays, numbers, strings, lists of strings.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -31,10 +31,14 @@ class CTSN(nir.NIRNode):
         v = max(c + i + bias, floor)
         s = +1 if v >= th_pos, -1 if v <= -th_neg, else 0      (strict: > and <)
         s = 0 where fire_once and the neuron has fired before
+        s = 0 at steps t < fire_from or t >= fire_until
         v = v*(1 - |s|)   |   v - s*th   |   v                 (reset zero, subtract, none)
 
     With ``number`` "fixed", factors are numerators of m/4096, products are rounded toward zero,
-    states saturate at ``state_bits``, and the input is shifted left by ``state_shift``.
+    states saturate at ``state_bits``, and the input is shifted left by ``state_shift``. With
+    ``gains``, input and bias of step t are multiplied by gains[t] first.
+
+    The last three fields are later than the others: a file without them has their defaults.
     """
 
     format_version: int
@@ -74,6 +78,13 @@ class CTSN(nir.NIRNode):
     layout: Array
     """(10, 1 + rank): rank and sizes of each array, in the order above, as the network holds it
     before it is broadcast to the population's shape; zeros fill the rest of a row."""
+    fire_from: int = 0
+    """First time step at which the neuron may fire."""
+    fire_until: int = -1
+    """First time step at which it may not fire any more; -1: it may to the end."""
+    gains: Array = field(default_factory=lambda: np.zeros(0))
+    """(T,), factors of what is received at each step, float64, or numerators of m/4096, int64;
+    (0,): 1 throughout."""
 
     def __post_init__(self) -> None:
         shape = np.array(self.th_pos.shape)
@@ -93,7 +104,8 @@ class CTSNInput(nir.NIRNode):
     network: str
     """"float" or "integer"."""
     encoding: str
-    """"direct" (one frame, repeated at every step), "frames" or "spikes"."""
+    """"direct" (one frame, repeated at every step), "frames", "spikes", or "once" (one frame, at
+    the first step only)."""
     mean: Array
     """Of the input's shape."""
     std: Array

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -83,7 +84,10 @@ def neuron_of(node: CTSN, name: str) -> Neuron | FixedPointNeuron:
     kind = kinds.get(node.number)
     if kind is None:
         raise _edited(f"node {name!r}, field 'number'", repr(node.number))
-    plain = {"strict": bool, "fire_once": bool, "state_bits": int, "state_shift": int, "reset": str}
+    plain: dict[str, Callable[[Any], Any]] = {
+        "strict": bool, "fire_once": bool, "fire_from": int, "fire_until": _until,
+        "gains": np.ndarray.tolist, "state_bits": int, "state_shift": int, "reset": str,
+    }  # fmt: skip
     fields, line = {}, 0
     for field in dataclasses.fields(kind):
         value = getattr(node, field.name)
@@ -94,6 +98,10 @@ def neuron_of(node: CTSN, name: str) -> Neuron | FixedPointNeuron:
             fields[field.name] = reduced(value, node.layout[line], what)
             line += 1
     return kind(**fields)
+
+
+def _until(step: Any) -> int | None:
+    return None if int(step) == -1 else int(step)
 
 
 def _network(

@@ -38,7 +38,6 @@ from trispike.network import (
 from trispike.network.connection import Shape
 from trispike.network.files import whole_file
 from trispike.network.learning import refuse_plastic
-from trispike.network.schedules import refuse_schedules
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -80,7 +79,6 @@ def to_graph(network: Network, *, dt: float = 1.0) -> Any:
         InvalidSettingError: dt is not a positive, finite number.
     """
     checked_dt(dt)
-    refuse_schedules(network, "NIR")
     refuse_plastic(network, "NIR")
     parts = _Parts(network, dt)
     parts.add_input()
@@ -222,12 +220,17 @@ def ctsn(neuron: Neuron | FixedPointNeuron, shape: Shape) -> CTSN:
     """A neuron as a node, parameters in full shape."""
     arrays, plain = neuron.array_fields(), neuron.plain_fields()
     fixed = isinstance(neuron, FixedPointNeuron)
+    until = neuron.fire_until
+    schedule = {
+        "fire_until": -1 if until is None else until,
+        "gains": np.array(neuron.gains, np.int64 if fixed else np.float64),
+    }
     fields: dict[str, Any] = {name: full(array, shape) for name, array in arrays.items()}
     return CTSN(
         format_version=FORMAT_VERSION,
         number="fixed" if fixed else "float",
         **fields,
-        **{"state_bits": 0, "state_shift": 0, **plain},
+        **{"state_bits": 0, "state_shift": 0, **plain, **schedule},
         layout=layout(arrays, RANK),
     )
 

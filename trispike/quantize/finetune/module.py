@@ -23,7 +23,6 @@ from trispike.network import (
 from trispike.network.connection import Operator
 from trispike.network.learning import refuse_plastic
 from trispike.network.network import PAYLOAD_LIMIT
-from trispike.network.schedules import refuse_schedules
 from trispike.network.stages import stages
 from trispike.nn.surrogate import surrogate_by_name
 from trispike.quantize.finetune import neurons as dynamics
@@ -36,7 +35,7 @@ from trispike.quantize.finetune.masters import (
     WeightMaster,
     checked_trained,
 )
-from trispike.quantize.finetune.neurons import Dynamics, Parameters, State
+from trispike.quantize.finetune.neurons import Dynamics, Parameters, Schedule, State
 from trispike.quantize.finetune.operators import apply_operator, carrier, exact_arithmetic, pooled
 from trispike.quantize.finetune.rounding import rounded
 from trispike.quantize.quantize import Quantization
@@ -44,7 +43,7 @@ from trispike.quantize.quantize import Quantization
 __all__ = ["DEFAULT_SURROGATE", "IntegerModule", "Trace"]
 
 Array: TypeAlias = npt.NDArray[Any]
-Advance: TypeAlias = Callable[[str, int, Tensor, State], tuple[Tensor, State]]
+Advance: TypeAlias = Callable[[str, range, Tensor, State], tuple[Tensor, State]]
 Fetch: TypeAlias = Callable[[str, int], Tensor]
 """(source, delay) -> what arrives, (T, N, *shape), or (1, N, *shape) if always the same."""
 
@@ -143,7 +142,6 @@ class IntegerModule(nn.Module):
         fast: bool = False,
     ) -> None:
         super().__init__()
-        refuse_schedules(network, "fine-tuning", once=False)
         refuse_plastic(network, "fine-tuning")
         kinds = checked_trained(trained)
         start = from_integers(network) if initial is None else initial
@@ -165,9 +163,12 @@ class IntegerModule(nn.Module):
         }
         self._check_logits()
         self._dynamics: dict[str, Dynamics] = {}
+        self._schedules: dict[str, Schedule | None] = {}
         for name, population in network.populations.items():
             assert isinstance(population.neuron, FixedPointNeuron)
             self._dynamics[name] = Dynamics.of(population.neuron, surrogate_by_name(surrogate))
+            self._schedules[name] = Schedule.of(population.neuron, network.steps)
+            self._check_gains(name, population.neuron)
         # By position, because names may hold dots.
         self.steps = nn.ModuleList(
             Step(start.channels[target], is_trained="steps" in kinds) for target in self._links
@@ -182,6 +183,12 @@ class IntegerModule(nn.Module):
         )
         bias = torch.tensor(start.readout_bias / self._logit_units, dtype=torch.float64)
         self.readout_bias = nn.Parameter(bias, requires_grad="bias" in kinds)
+
+    def _check_gains(self, name: str, neuron: FixedPointNeuron) -> None:
+        """Refuse currents that, times a gain, leave float64."""
+        if neuron.gains:
+            limit = sum(link.limit for link in self._links[name]) << neuron.state_shift
+            carrier(f"the input of {name!r} times its gains", limit * max(neuron.gains))
 
     def _check_logits(self) -> None:
         """Refuse logits that leave float64, with the bias they have at the start, doubled."""
@@ -250,9 +257,12 @@ class IntegerModule(nn.Module):
         with torch.no_grad():
             integers = self._integers()
 
-            def advance(name: str, steps: int, x: Tensor, state: State) -> tuple[Tensor, State]:
+            def advance(name: str, steps: range, x: Tensor, state: State) -> tuple[Tensor, State]:
                 parameters = _laid_out(integers.neurons[name][0])
-                run = dynamics.trace(self._dynamics[name], steps, x, state, parameters)
+                schedule = self._schedule(name, steps, x.device)
+                run = dynamics.trace(
+                    self._dynamics[name], len(steps), x, state, parameters, schedule
+                )
                 runs[name].append(run)
                 return run.spikes, run.state
 
@@ -313,11 +323,22 @@ class IntegerModule(nn.Module):
         return {target: step() for target, step in zip(self._links, self.steps, strict=True)}
 
     def _advance(self, integers: _Integers) -> Advance:
-        def advance(name: str, steps: int, x: Tensor, state: State) -> tuple[Tensor, State]:
+        def advance(name: str, steps: range, x: Tensor, state: State) -> tuple[Tensor, State]:
             parameters = _laid_out(integers.neurons[name][0])
-            return dynamics.run(self._dynamics[name], steps, x, state, parameters, self._functions)
+            schedule = self._schedule(name, steps, x.device)
+            return dynamics.run(
+                self._dynamics[name], len(steps), x, state, parameters, self._functions, schedule
+            )
 
         return advance
+
+    def _schedule(self, name: str, steps: range, device: torch.device) -> Schedule | None:
+        """What differs between these time steps of a population."""
+        schedule = self._schedules[name]
+        if schedule is None:
+            return None
+        taken = slice(steps.start, steps.stop)
+        return Schedule(*(values[taken].to(device) for values in schedule))
 
     def _integers(self) -> _Integers:
         steps = self._steps()
@@ -366,7 +387,7 @@ class IntegerModule(nn.Module):
                 (name,) = stage.populations
                 x = _to_layout(self._current(name, whole, integers, len(encoded)))
                 state = self._initial_state(name, integers, len(encoded))
-                spikes, _ = advance(name, network.steps, x, state)
+                spikes, _ = advance(name, range(network.steps), x, state)
                 signals[name] = _from_layout(spikes)
             readout = network.readout
             current = self._current(readout.name, whole, integers, len(encoded)).double()
@@ -397,7 +418,7 @@ class IntegerModule(nn.Module):
 
             for name in names:
                 x = _to_layout(self._current(name, now, integers, samples))
-                fired, states[name] = advance(name, 1, x, states[name])
+                fired, states[name] = advance(name, range(t, t + 1), x, states[name])
                 spikes[name].append(_from_layout(fired))
         signals.update({name: torch.cat(parts) for name, parts in spikes.items()})
 

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from trispike.network.fixed_point import DECAY_ONE, state_limit
 from trispike.network.neuron import FixedPointNeuron, Reset
+from trispike.network.schedules import scheduled_fields
 from trispike.nn.surrogate import Surrogate
 
-__all__ = ["Dynamics", "Parameters", "Run", "State", "compiled", "initial_state", "run"]
+__all__ = ["Dynamics", "Parameters", "Run", "Schedule", "State", "compiled", "initial_state", "run"]
 
 
 class State(NamedTuple):
@@ -42,6 +43,24 @@ class Parameters(NamedTuple):
     th_pos: Tensor
     th_neg: Tensor
     floor: Tensor
+
+
+class Schedule(NamedTuple):
+    """What differs from step to step."""
+
+    gains: Tensor
+    """(T,), float64: numerators m of the factors m/4096 of what is received."""
+    may_fire: Tensor
+    """(T,), float64: 1 where the neuron may fire, else 0."""
+
+    @classmethod
+    def of(cls, neuron: FixedPointNeuron, steps: int) -> Schedule | None:
+        """That of a neuron over T steps; None if all steps are the same."""
+        if not scheduled_fields(neuron):
+            return None
+        gains = torch.tensor(neuron.gains or [DECAY_ONE] * steps, dtype=torch.float64)
+        open_at = [neuron.fires_at(t) for t in range(steps)]
+        return cls(gains, torch.tensor(open_at, dtype=torch.float64))
 
 
 class Dynamics(NamedTuple):
@@ -102,7 +121,9 @@ class Run(NamedTuple):
     """After the last step."""
 
 
-Forward: TypeAlias = Callable[[Dynamics, int, torch.dtype, Tensor, State, Parameters], Run]
+Forward: TypeAlias = Callable[
+    [Dynamics, int, torch.dtype, Tensor, State, Parameters, Schedule | None], Run
+]
 Backward: TypeAlias = Callable[..., tuple[Any, ...]]
 
 
@@ -121,13 +142,22 @@ def _by_sign(z: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
 
 
 def _forward(
-    d: Dynamics, steps: int, kept: torch.dtype, x: Tensor, state: State, p: Parameters
+    d: Dynamics,
+    steps: int,
+    kept: torch.dtype,
+    x: Tensor,
+    state: State,
+    p: Parameters,
+    schedule: Schedule | None,
 ) -> Run:
     """T time steps; ``kept`` is the dtype of the states that are returned."""
     i, c, v, fired = state
     spikes, potentials, carried, currents = [], [], [], []
     for t in range(steps):
-        shifted = x[t if len(x) > 1 else 0].double() * d.unit
+        shifted, bias = x[t if len(x) > 1 else 0].double() * d.unit, p.bias
+        if schedule is not None:
+            gain = schedule.gains[t]
+            shifted, bias = _decay(shifted, gain), _decay(bias, gain)
         if d.has_current:
             shifted = shifted + _decay(i, p.k)
         i = shifted.clamp(-d.limit, d.limit)
@@ -138,10 +168,12 @@ def _forward(
         elif d.has_leak:
             c = _decay(v, _by_sign(v, p.b_pos, p.b_neg))
         c = c.clamp(-d.limit, d.limit)
-        u = (c + i + p.bias).clamp(-d.limit, d.limit).maximum(p.floor)
+        u = (c + i + bias).clamp(-d.limit, d.limit).maximum(p.floor)
         plus = u > p.th_pos if d.strict else u >= p.th_pos
         minus = u < -p.th_neg if d.strict else u <= -p.th_neg
         s = plus.double() - minus.double()
+        if schedule is not None:
+            s = s * schedule.may_fire[t]
         if d.fire_once:
             s = s * (1 - fired)
             fired = fired.maximum(s.abs())
@@ -190,6 +222,7 @@ def _backward(
     by_state: tuple[Tensor | None, ...],
     kept: _Kept,
     shared_input: bool,
+    schedule: Schedule | None,
 ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor], list[Tensor | None]]:
     """Gradients of x, of the state at the start, and of the parameters (not yet reduced).
 
@@ -200,6 +233,7 @@ def _backward(
         by_state: Gradients of i, c and v after the last step; None: none.
         kept: From the forward pass.
         shared_input: Whether one x served all steps.
+        schedule: As in the forward pass.
     """
     p, steps = kept.parameters, len(by_spikes)
     zeros = torch.zeros_like(by_spikes[0])
@@ -220,6 +254,10 @@ def _backward(
         slope = _slope(d, u, p)
         if d.fire_once:
             slope = slope * (1 - fired[t])
+        gain: float | Tensor = 1.0
+        if schedule is not None:
+            slope = slope * schedule.may_fire[t].float()
+            gain = schedule.gains[t].float() / DECAY_ONE
         through = by_spikes[t] * slope
         add("th_pos", torch.where(u >= 0, -through * u / p.th_pos, 0.0))
         add("th_neg", torch.where(u < 0, -through * u / p.th_neg, 0.0))
@@ -231,14 +269,14 @@ def _backward(
         free = (u.abs() < d.limit) & (u > p.floor)
         add("floor", torch.where(u <= p.floor, g_u, 0.0))
         g_u = torch.where(free, g_u, 0.0)
-        add("bias", g_u)
+        add("bias", g_u * gain)
         g_i = g_i + g_u
         if d.has_current:
             g_i = torch.where(kept.i[t].abs() < d.limit, g_i, 0.0)
         g_c = g_c + g_u
         if d.has_carry:
             g_c = torch.where(kept.c[t].abs() < d.limit, g_c, 0.0)
-        by_x.append(g_i * d.unit)
+        by_x.append(g_i * (gain * d.unit))
         first = t == 0
         if d.has_current:
             before = kept.start.i if first else kept.i[t - 1]
@@ -281,14 +319,15 @@ class _Neurons(torch.autograd.Function):
         d: Dynamics,
         functions: tuple[Forward, Backward],
         steps: int,
+        schedule: Schedule | None,
         x: Tensor,
         *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
         plain = [tensor.detach() for tensor in tensors]
         state, parameters = State(*plain[:4]), Parameters(*plain[4:])
-        result = functions[0](d, steps, torch.float32, x.detach(), state, parameters)
+        result = functions[0](d, steps, torch.float32, x.detach(), state, parameters, schedule)
         ctx.save_for_backward(*result[:4], *tensors)
-        ctx.dynamics, ctx.function = d, functions[1]
+        ctx.dynamics, ctx.function, ctx.schedule = d, functions[1], schedule
         ctx.x_like = x.dtype, len(x) == 1 < steps
         ctx.mark_non_differentiable(result.state.fired)
         return result.spikes, *result.state
@@ -299,10 +338,10 @@ class _Neurons(torch.autograd.Function):
         narrow = [tensor.float() for tensor in tensors]
         kept = _Kept(spikes, v, c, i, State(*narrow[:4]), Parameters(*narrow[4:]))
         by_spikes = torch.zeros_like(spikes) if gradients[0] is None else gradients[0]
-        needs = tuple(ctx.needs_input_grad[8:])
+        needs = tuple(ctx.needs_input_grad[9:])
         dtype, shared = ctx.x_like
         by_x, by_start, by_parameters = ctx.function(
-            ctx.dynamics, needs, by_spikes, gradients[1:4], kept, shared
+            ctx.dynamics, needs, by_spikes, gradients[1:4], kept, shared, ctx.schedule
         )
         reduced = [
             None if g is None else g.sum_to_size(parameter.shape).double()
@@ -310,9 +349,9 @@ class _Neurons(torch.autograd.Function):
         ]
         start = [
             g.double() if need else None
-            for g, need in zip(by_start, ctx.needs_input_grad[4:7], strict=True)
+            for g, need in zip(by_start, ctx.needs_input_grad[5:8], strict=True)
         ]
-        return None, None, None, by_x.to(dtype), *start, None, *reduced
+        return None, None, None, None, by_x.to(dtype), *start, None, *reduced
 
 
 def compiled() -> tuple[Forward, Backward]:
@@ -334,6 +373,7 @@ def run(
     state: State,
     parameters: Parameters,
     functions: tuple[Forward, Backward] = EAGER,
+    schedule: Schedule | None = None,
 ) -> tuple[Tensor, State]:
     """Spikes of so many time steps, and the state after them; gradients pass.
 
@@ -345,6 +385,7 @@ def run(
         state: Before the first step.
         parameters: Of the neuron.
         functions: What :func:`compiled` gave, or operation by operation.
+        schedule: Of these steps.
     """
     shape, layout = (steps, *x.shape[1:]), x.shape[1:]
     if x.dim() > 3 and all(p.numel() == p.shape[-1] for p in parameters if p.dim()):
@@ -352,11 +393,18 @@ def run(
         x = x.flatten(1, -2)
         state = State(*(value.flatten(0, -2) for value in state))
         parameters = Parameters(*(p.flatten() if p.dim() else p for p in parameters))
-    spikes, *after = _Neurons.apply(d, functions, steps, x, *state, *parameters)  # type: ignore[no-untyped-call]
+    spikes, *after = _Neurons.apply(d, functions, steps, schedule, x, *state, *parameters)  # type: ignore[no-untyped-call]
     return spikes.reshape(shape), State(*(value.reshape(layout) for value in after))
 
 
-def trace(d: Dynamics, steps: int, x: Tensor, state: State, parameters: Parameters) -> Run:
+def trace(
+    d: Dynamics,
+    steps: int,
+    x: Tensor,
+    state: State,
+    parameters: Parameters,
+    schedule: Schedule | None = None,
+) -> Run:
     """The same with every state, without gradients."""
     with torch.no_grad():
-        return _forward(d, steps, torch.float64, x, state, parameters)
+        return _forward(d, steps, torch.float64, x, state, parameters, schedule)

@@ -13,7 +13,7 @@ from trispike.runtime.engine import Array
 MOST_DIFFERENCES = 4
 """What of two networks differs is listed up to so many entries."""
 
-_SAME_NEURONS = ("reset", "strict", "fire_once")
+_SAME_NEURONS = ("reset", "strict", "fire_once", "fire_from", "fire_until")
 
 
 def checked_pair(source: Network, integer: Network) -> tuple[FloatNetwork, IntegerNetwork]:

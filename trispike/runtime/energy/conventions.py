@@ -339,7 +339,7 @@ def _syops(ledger: Ledger, layers: tuple[_Layer, ...]) -> Convention:
 
 def _papers(ledger: Ledger, network: Network, layers: tuple[_Layer, ...]) -> Convention:
     each, prices = ledger.samples, load_profile(PAPERS).coefficients
-    direct = network.input.encoding == "direct"
+    still = not network.input.has_frames
     ac = mac = dense = 0.0
     for layer in layers:
         if not layer.is_layer:
@@ -348,7 +348,7 @@ def _papers(ledger: Ledger, network: Network, layers: tuple[_Layer, ...]) -> Con
         dense += flops
         analog = layer.reads_input and (network.input.encoding != "spikes" or layer.graded.any())
         if analog:
-            mac += flops * (1 if direct else ledger.steps)
+            mac += flops * (1 if still else ledger.steps)
         else:
             spikes = int((layer.positive + layer.negative).sum())
             ac += flops * spikes / (layer.elements * each)
@@ -358,7 +358,7 @@ def _papers(ledger: Ledger, network: Network, layers: tuple[_Layer, ...]) -> Con
             "as much as the rest; here each spike's own synapses are counted."
         ),
     ]
-    if direct and mac:
+    if network.input.encoding == "direct" and mac:
         differences.append(
             f"The layer that reads the image counts once; deployed, it reads it at each of the "
             f"{ledger.steps} time steps."

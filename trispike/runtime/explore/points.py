@@ -121,7 +121,7 @@ def check_points(points: Sequence[Point], network: Network) -> None:
         UnsupportedError: The readout has no meaning over fewer steps; see ``with_steps``.
     """
     for steps in {point.steps for point in points}:
-        if network.input.encoding != "direct" and steps > network.steps:
+        if network.input.has_frames and steps > network.steps:
             raise InvalidSettingError(
                 "sweep.steps",
                 got=str(steps),

@@ -18,7 +18,7 @@ from trispike.runtime.engine import Run, check_saturations
 from trispike.runtime.fast.layout import Array, from_layout, laid_out, to_layout
 from trispike.runtime.fast.links import Link, Signal
 from trispike.runtime.fast.neurons import EVENTS, Counts, Neurons
-from trispike.runtime.fast.plan import is_narrow
+from trispike.runtime.fast.plan import arriving_steps, is_narrow
 from trispike.runtime.fast.samples import count_codes, reach_of
 from trispike.runtime.fast.workers import Workers
 from trispike.runtime.ledger import Ledger, LedgerCounter, payload_counts
@@ -265,11 +265,27 @@ class Machine:
         for link in self._links[target]:
             if link in leave_out or link is self._shortcuts.get(target):
                 continue
-            part = link.currents(self._gathered(link, batch)).astype(dtype, copy=False)
+            part = self._delivered(link, batch).astype(dtype, copy=False)
             total = part if total is None else self._sum(total, part)
         if total is None:
             return np.zeros((1, batch.samples, math.prod(self.network.shape_of(target))), dtype)
         return total
+
+    def _delivered(self, link: Link, batch: Batch) -> Array:
+        """(T or 1, N, E): what a connection delivers, computed for the steps at which it may."""
+        signal, steps = self._gathered(link, batch), self.network.steps
+        arriving = arriving_steps(self.network, link.connection)
+        if len(signal.values) == 1 or 2 * len(arriving) > steps:
+            return link.currents(signal)
+        if not arriving:
+            size = math.prod(self.network.shape_of(link.connection.target))
+            return np.zeros((1, batch.samples, size), np.float32)
+        taken = signal.values[arriving.start : arriving.stop]
+        rate = min(1.0, signal.rate * steps / len(arriving))
+        some = link.currents(signal._replace(values=taken, rate=rate))
+        whole = np.zeros((steps, *some.shape[1:]), some.dtype)
+        whole[arriving.start : arriving.stop] = some
+        return whole
 
     def _sum(self, total: Array, part: Array) -> Array:
         """The sum, in place and with all threads where possible.

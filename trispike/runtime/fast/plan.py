@@ -46,6 +46,23 @@ def total_limit(network: Network, target: str) -> int:
     return sum(current_limit(network, c) for c in network.into(target))
 
 
+def arriving_steps(network: Network, connection: Connection) -> range:
+    """The time steps from the first to the last at which a connection may deliver anything.
+
+    An input that is presented once, and populations with a window of firing, are silent else.
+    """
+    first, last = network.steps, 0
+    for source in connection.sources:
+        if source == network.input.name:
+            begin, end = 0, 1 if network.input.encoding == "once" else network.steps
+        else:
+            neuron = network.populations[source].neuron
+            begin, end = neuron.fire_from, neuron.fire_until or network.steps
+        first, last = min(first, begin), max(last, end)
+    first, last = (min(t + connection.delay, network.steps) for t in (first, last))
+    return range(first, last)
+
+
 def is_narrow(network: Network, name: str) -> bool:
     """Whether 32 bits are enough for everything that a population computes."""
     neuron = network.populations[name].neuron
