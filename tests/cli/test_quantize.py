@@ -10,6 +10,7 @@ import pytest
 import trispike
 from tests.quantize.floats import one_population
 from trispike.network import Dense, storage
+from trispike.runtime import ReferenceEngine
 
 
 def test_a_float_network_becomes_the_one_that_the_api_makes(run, files, tmp_path):
@@ -101,6 +102,42 @@ def test_labels_out_of_range(refused, files, tmp_path):
         kind="InvalidDataError", output=True,
     )  # fmt: skip
     assert "labels: got values from 0 to 10; expected 2 integers in 0..9" in message
+
+
+def test_data_of_another_range_than_at_conversion(run, refused, files, tmp_path):
+    source = tmp_path / "net.safetensors"
+    arch = ("--arch", "ctsn-resnet8", "--steps", 3)
+    assert run("convert", files.checkpoint, *arch, "--data", files.data, "-o", source).code == 0
+    with np.load(files.data) as data:
+        np.savez(tmp_path / "bytes.npz", x=data["x"] * 255, y=data["y"])
+    for command, option in (("quantize", "--calibration"), ("finetune", "--data")):
+        message = refused(
+            command, source, option, tmp_path / "bytes.npz", kind="InvalidDataError", output=True
+        )
+        assert "got values up to 255; expected values up to about 1, as in the data " in message
+        assert "converted with (data.npz). Multiply them by 0.00392, or convert" in message
+
+
+def test_labels_that_the_float_network_hardly_reads(run, tmp_path):
+    rng = np.random.default_rng(1)
+    trispike.save(
+        one_population(Dense(weight=rng.normal(0, 0.4, (12, 8))), inputs=(8,)),
+        tmp_path / "net.safetensors",
+    )
+    network = trispike.load(tmp_path / "net.safetensors")
+    x = rng.normal(0, 1, (40, 8))
+    right = ReferenceEngine(network).run(x).predictions
+    command = ("quantize", tmp_path / "net.safetensors", "--calibration")
+    output = ("-o", tmp_path / "int.safetensors")
+    for name, labels in (("right", right), ("wrong", (right + 1) % network.readout.classes)):
+        np.savez(tmp_path / f"{name}.npz", x=x, y=labels)
+    assert run(*command, tmp_path / "right.npz", *output).err == ""
+    for options in ((), ("--json",)):
+        outcome = run(*command, tmp_path / "wrong.npz", *output, *options)
+        assert outcome.code == 0
+        assert outcome.err.startswith("warning: the float network itself reads only 0.00% of 40 ")
+    assert outcome.json["accuracy_float"] == 0.0
+    assert run(*command, tmp_path / "wrong.npz", *output, "--samples", 31).err == ""
 
 
 def test_it_does_not_write_over_what_it_reads(refused, files):

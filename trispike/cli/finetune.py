@@ -22,7 +22,12 @@ from trispike.cli.console import (
     table,
 )
 from trispike.cli.data import DATA_SOURCES, load_for
-from trispike.cli.quantize import CALIBRATION_SAMPLES, GranularityOption, StateBitsOption
+from trispike.cli.quantize import (
+    CALIBRATION_SAMPLES,
+    GranularityOption,
+    StateBitsOption,
+    warn_of_guessing,
+)
 from trispike.errors import InvalidDataError
 from trispike.network import FloatNetwork, Network, digest, load, save
 from trispike.network.fixed_point import DEFAULT_STATE_BITS
@@ -118,10 +123,12 @@ def finetune(
     quantization = quantize(
         source,
         given.x[:calibration_samples],
+        given.y[:calibration_samples],
         weight_bits=weight_bits,
         granularity=granularity,
         state_bits=state_bits,
     )
+    warn_of_guessing(source, quantization)
     if threads is not None:
         tuning.use_threads(threads)
     assert isinstance(source, FloatNetwork)  # quantize has refused any other

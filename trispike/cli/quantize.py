@@ -22,6 +22,7 @@ from trispike.cli.console import (
     print_json,
     progress_bar,
     table,
+    warn,
 )
 from trispike.cli.data import DATA_SOURCES, load_for
 from trispike.errors import InvalidSettingError
@@ -47,6 +48,12 @@ from trispike.runtime.engines import build_engine, default_engine
 from trispike.targets.budget import FORMS, parse_budget
 
 CALIBRATION_SAMPLES = 256
+
+JUDGED = 32
+"""Calibration samples from which on the float network's accuracy says something."""
+
+BETTER = 0.1
+"""Of the way from a guess to perfection: what a trained network reads at least."""
 
 GranularityOption: TypeAlias = Annotated[
     Granularity, typer.Option(help="One weight scale per output channel, or per layer.")
@@ -137,12 +144,26 @@ def quantize(
             path.write_text(json.dumps(facts, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     if as_json:
         print_json(facts)
+        warn_of_guessing(source, done.quantization)
         return
     print_quantization(done.quantization)
+    warn_of_guessing(source, done.quantization)
     print_sensitivity(done.sensitivity)
     if done.mixed is not None:
         print_mixed(done.mixed)
     out.print(f"wrote {output}", soft_wrap=True)
+
+
+def warn_of_guessing(source: Network, quantization: Quantization) -> None:
+    """Say it if the float network itself hardly reads the calibration data."""
+    record, guess = quantization.record, 1 / source.readout.classes
+    accuracy = record.accuracy_float
+    if accuracy is None or record.samples < JUDGED or accuracy > guess + BETTER * (1 - guess):
+        return
+    warn(
+        f"the float network itself reads only {percent(accuracy)} of {record.samples} calibration "
+        "samples, hardly more than a guess. Are these its labels, and is this its range of values?"
+    )
 
 
 def _budget(fit: str | None, weight_bits: int | None) -> Budget | None:
