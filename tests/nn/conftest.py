@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from trispike.nn import ARCHITECTURES, SpikeModel, build_model, randomize
-from trispike.nn.models import Plan, PSNVGGPlan, ResNetPlan, VGGPlan
+from trispike.nn.models import IMPPlan, Plan, PSNVGGPlan, ResNetPlan, TTFSPlan, VGGPlan
 from trispike.nn.models.vgg import Layout
 
 
@@ -23,8 +23,12 @@ def _one_thread():
 def _narrow(plan: Plan) -> Plan:
     if isinstance(plan, ResNetPlan):
         return dataclasses.replace(plan, widths=tuple(w // 16 for w in plan.widths))
+    if isinstance(plan, IMPPlan):
+        return dataclasses.replace(plan, layers=_narrow(plan.layers))
     if isinstance(plan, PSNVGGPlan):
         return PSNVGGPlan(vgg=_narrow_vgg(plan.vgg))
+    if isinstance(plan, TTFSPlan):
+        return TTFSPlan(vgg=_narrow_vgg(plan.vgg))
     return _narrow_vgg(plan)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
@@ -236,6 +236,8 @@ class TimeWeights(nn.Module):
             )
         self.form: TimeForm = form
         self.length = steps
+        # A hook, because shapes can not be looked at in what torch.fx traces.
+        self.register_forward_pre_hook(_check_length)
         if form == "power":
             self.base = nn.Parameter(torch.tensor(2.0))
         elif form == "exponential":
@@ -244,8 +246,8 @@ class TimeWeights(nn.Module):
             if values is not None:
                 raise _bad_weights("values", f"none with form {form!r}, which has one parameter")
         elif form == "softplus":
-            start = torch.logspace(0, 1 - steps, steps, base=2.0) if values is None else values
-            start = _checked(start, steps)
+            halved = torch.logspace(0, 1 - steps, steps, base=2.0).clamp(min=1e-6)
+            start = _checked(halved if values is None else values, steps)
             if not bool((start > 0).all()):
                 raise _bad_weights(_shown(start), "positive numbers, which a softplus can be")
             self.raw = nn.Parameter(torch.log(torch.expm1(start)))
@@ -271,7 +273,7 @@ class TimeWeights(nn.Module):
         if power and not bool(number > 0):
             raise InvalidNetworkError(
                 "base of the time weights",
-                got=f"{float(number):g}",
+                got=f"{number.item():g}",
                 expected="a positive number",
                 fix="Use a checkpoint from before the training diverged, or another form.",
             )
@@ -283,8 +285,6 @@ class TimeWeights(nn.Module):
         Raises:
             InvalidNetworkError: x has another number of time steps.
         """
-        if x.shape[0] != self.length:
-            raise wrong_length(self.length, x.shape[0])
         return torch.tensordot(self.weights().to(x.dtype), x, dims=([0], [0]))
 
     def spread(self, x: Tensor) -> Tensor:
@@ -295,6 +295,11 @@ class TimeWeights(nn.Module):
     def extra_repr(self) -> str:
         """What is printed between the parentheses."""
         return f"steps={self.length}, form={self.form!r}"
+
+
+def _check_length(module: TimeWeights, args: tuple[Any, ...]) -> None:
+    if args[0].shape[0] != module.length:
+        raise wrong_length(module.length, args[0].shape[0])
 
 
 def wrong_length(weights: int, steps: int) -> InvalidNetworkError:
