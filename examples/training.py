@@ -401,6 +401,8 @@ def report(model: SpikeModel, images: Tensor) -> None:
         neuron = model.get_submodule(name)
         assert isinstance(neuron, SpikingNeuron)
         fired = (v.abs() if neuron.ternary else v) >= neuron.v_threshold
+        if neuron.fire_once:
+            fired &= fired.cumsum(0) == 1
         trained = " " * 24
         if isinstance(neuron, CTSN):
             numbers = (neuron.alpha.item(), neuron.beta.item(), neuron.gamma.item())
