@@ -24,6 +24,7 @@ from trispike.cli.console import (
     stage,
 )
 from trispike.cli.data import DATA_SOURCES, SamplesOption, load_shown
+from trispike.cli.modules import convert_own
 from trispike.errors import InvalidDataError, InvalidSettingError
 from trispike.network import Input, describe, save
 from trispike.network.network import Encoding
@@ -58,7 +59,25 @@ def convert(
         ),
     ],
     output: OutputOption,
-    arch: Annotated[str, typer.Option(metavar="NAME", help="Architecture, like ctsn-resnet19.")],
+    arch: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Architecture, like ctsn-resnet19.")
+    ] = None,
+    module_factory: Annotated[
+        str | None,
+        typer.Option(
+            "--module",
+            metavar="PACKAGE.MODULE:NAME",
+            help="Instead of --arch: a function or class of your own code that makes the module, "
+            "of trispike.nn, SpikingJelly or snnTorch. It is imported and run.",
+        ),
+    ] = None,
+    takes: Annotated[
+        Literal["batch", "sequence", "step"] | None,
+        typer.Option(
+            help="Of --module: what one call takes, (N, ...), (T, N, ...), or one time step; "
+            "default: found out."
+        ),
+    ] = None,
     steps: Annotated[
         int | None,
         typer.Option(
@@ -156,6 +175,36 @@ def convert(
         "--v-threshold", 1.0 if v_threshold is None else v_threshold, TINY, "positive, finite"
     )
     _check_range("--tau", 0.0 if tau is None else tau, 0.0, "non-negative, finite")
+    if module_factory is not None:
+        _refuse_options(
+            "--module, which states it itself",
+            **{"--arch": arch, "--levels": levels, "--form": form, "--v-threshold": v_threshold},
+            **{"--neurons": neurons, "--tau": tau, "--reset": reset, "--ignore": ignore or None},
+            **{"--sigmoid-init": sigmoid_init or None},
+        )
+        count = _stated(steps)
+        given = None if data is None else load_shown(data, samples, count)
+        conversion = convert_own(
+            checkpoint,
+            module_factory,
+            given,
+            input_shape=shape,
+            steps=count,
+            takes=takes,
+            mean=means,
+            std=stds,
+            readout=readout,
+        )
+        _finish(conversion, given, output, as_json=as_json)
+        return
+    _refuse_options("--arch: only --module has it", **{"--takes": takes})
+    if arch is None:
+        raise InvalidSettingError(
+            "--arch",
+            got="nothing, and no --module",
+            expected="the architecture that was trained",
+            fix="Give --arch NAME, or --module PACKAGE.MODULE:NAME for a module of your own.",
+        )
     is_qcfs = arch.startswith("qcfs-")
     if is_qcfs:
         _refuse_options(
@@ -166,7 +215,7 @@ def convert(
         )
     else:
         _refuse_options(f"{arch}: only qcfs-... has levels", **{"--levels": levels})
-        _check_given(steps)
+        _stated(steps)
     given = None if data is None else load_shown(data, samples, steps or 1)
     given_shape = shape or (None if given is None else _image_shape(given))
     with stage("loading PyTorch and the checkpoint"):
@@ -206,7 +255,12 @@ def convert(
             data_description=given.name,
             progress=progress,
         )
-    if data is not None:
+    _finish(conversion, None if data is None else given, output, as_json=as_json)
+
+
+def _finish(conversion: Conversion, given: Data | None, output: Path, *, as_json: bool) -> None:
+    """Save the network, with what is known of the data, and report."""
+    if given is not None:
         network = conversion.network
         noted = {**network.provenance, KNOWN_DATA: data_facts(given.x, given.name)}
         conversion = replace(conversion, network=replace(network, provenance=noted))
@@ -286,7 +340,7 @@ def _refuse_options(what: str, **given: object) -> None:
             )
 
 
-def _check_given(steps: int | None) -> None:
+def _stated(steps: int | None) -> int:
     if steps is None:
         raise InvalidSettingError(
             "--steps",
@@ -294,6 +348,7 @@ def _check_given(steps: int | None) -> None:
             expected="the number of time steps, at least 1",
             fix="Give --steps T; no checkpoint tells them.",
         )
+    return steps
 
 
 def conversion_facts(conversion: Conversion, output: Path | None) -> dict[str, Any]:

@@ -221,7 +221,9 @@ class Walk(fx.Tracer):
         given = (*args, *kwargs.values())
         if given and isinstance(given[0], Potential):
             raise given[0].refusal(path)
-        adapted = adapt_neuron(module, path) if is_neuron(module) else None
+        # SpikingJelly's dropout has a memory as neurons have, but is a layer.
+        spiking = is_neuron(module) and not is_foreign_layer(module)
+        adapted = adapt_neuron(module, path) if spiking else None
         if adapted and adapted.time_axis is None:
             return self._neuron_step(path, module, adapted, args, kwargs)
         if len(given) != 1 or not isinstance(given[0], Signal):

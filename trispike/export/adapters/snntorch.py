@@ -75,6 +75,13 @@ def adapt(module: nn.Module) -> AdaptedNeuron:
     _check(module, kind, mechanism)
     beta, threshold = _parameter(module, "beta", clamp=True), _parameter(module, "threshold")
     alpha = _parameter(module, "alpha", clamp=True) if kind is snn.Synaptic else np.zeros(())
+    if not (threshold > 0).all():
+        raise _refusal(
+            module,
+            got=f"a threshold of {threshold.min():g}",
+            expected="positive numbers",
+            fix="Such a neuron fires without input; train with thresholds above 0.",
+        )
     amplitude = _parameter(module, "graded_spikes_factor")
     recurrent, bias = _recurrent(module, amplitude) if kind is snn.RLeaky else ((), np.zeros(()))
     reset: Reset = "zero" if mechanism == "zero" else "none"
