@@ -225,7 +225,8 @@ def adapted(module: nn.Module, name: str) -> Activation:
             expected="a finite number other than 0",
             fix="Look for the training step at which the checkpoint diverged.",
         )
-    if not isinstance(levels, int) or not 1 <= levels <= LEVEL_LIMIT:
+    whole = isinstance(levels, int) and not isinstance(levels, bool)
+    if not whole or not 1 <= levels <= LEVEL_LIMIT:
         raise UnsupportedError(
             f"activation {name!r}",
             got=f"{levels!r} levels",
