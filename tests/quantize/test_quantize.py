@@ -180,7 +180,8 @@ def on_the_grid(network: IntegerNetwork) -> FloatNetwork:
             name: np.rint(np.maximum(getattr(p.neuron, name), 1)) * 0.25
             for name in ("th_pos", "th_neg")
         }
-        neuron = dataclasses.replace(p.neuron, **keep, **whole, **positive)
+        gains = tuple(round(gain) for gain in p.neuron.gains)
+        neuron = dataclasses.replace(p.neuron, **keep, **whole, **positive, gains=gains)
         return Population(shape=p.shape, neuron=neuron)
 
     readout = source.readout
@@ -254,8 +255,8 @@ def test_every_field_of_a_neuron_reaches_its_integer_form(field):
     """FLOAT_CHANGES has every field, so that a new one cannot be dropped silently."""
     operator = Dense(weight=normal(0.5, (5, 4)))
     three_steps = {"fire_from": 1, "fire_until": 2, "gains": (0.5, 2.0, 1.0)}
-    values = {**FLOAT_CHANGES, **three_steps}
-    changed = dataclasses.replace(FLOAT_NEURON, **{field: values[field]})
+    change = {**FLOAT_CHANGES, **three_steps}[field]
+    changed = dataclasses.replace(FLOAT_NEURON, **{field: change})
     results = []
     for neuron in (FLOAT_NEURON, changed):
         source = one_population(operator, neuron=neuron)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from trispike.errors import InvalidSettingError, UnsupportedError
 from trispike.network.fixed_point import never
 from trispike.network.network import Network, Readout
-from trispike.network.neuron import FixedPointNeuron, Neuron
+from trispike.network.neuron import FixedPointNeuron
 
 AnyNetwork = TypeVar("AnyNetwork", bound=Network)
-AnyNeuron = TypeVar("AnyNeuron", Neuron, FixedPointNeuron)
 
 
 def with_steps(network: AnyNetwork, steps: int) -> AnyNetwork:
@@ -49,7 +48,7 @@ def with_steps(network: AnyNetwork, steps: int) -> AnyNetwork:
     return replace(network, steps=steps, readout=readout, populations=populations)
 
 
-def _neuron(name: str, neuron: AnyNeuron, steps: int) -> AnyNeuron:
+def _neuron(name: str, neuron: Any, steps: int) -> Any:
     if len(neuron.gains) not in (0, steps) and steps > len(neuron.gains):
         raise UnsupportedError(
             f"population {name!r} over {steps} time steps",
