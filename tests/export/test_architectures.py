@@ -338,9 +338,7 @@ SMALL: dict[str, tuple[str, Plan, dict[str, Any]]] = {
     ),
     "initial potentials of channels, hard reset, SEW addition": (
         "imp-sewresnet18-cifar",
-        IMPPlan(
-            layers=ResNetPlan(stem="conv3x3", blocks=(1, 1), widths=(4, 8), downsample="conv")
-        ),
+        IMPPlan(layers=ResNetPlan(stem="conv3x3", blocks=(1, 1), widths=(4, 8), downsample="conv")),
         {"steps": 3, "input_shape": (3, 8, 8), "initial": "channel", "readout": "last"},
     ),
     "initial potentials, strict, gains per time step": (

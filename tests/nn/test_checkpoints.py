@@ -133,6 +133,11 @@ def test_settings_that_no_file_holds_reach_every_neuron_and_the_provenance(saved
         "v_threshold": 0.75,
         "tau": 0.5,
         "input_kind": "static",
+        "neurons": "",
+        "reset": "zero",
+        "sigmoid_init": False,
+        "readout": "",
+        "ignored": "",
     }
 
 

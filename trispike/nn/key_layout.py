@@ -36,6 +36,9 @@ _KINDS: Mapping[str, tuple[NeuronKind, ...]] = {
 _IMP = "model.backbone."
 """What the keys of networks with trained initial potentials begin with, but for the readout's."""
 
+_FIRST_POTENTIALS = ("sn1.init_state", "layer1.0.spike.init_state", "features.1.mem")
+"""Those of the first layer, in each of these networks."""
+
 _POTENTIALS = (".init_state", ".mem")
 """What the keys of trained initial potentials end with."""
 
@@ -238,7 +241,7 @@ def _initial(shapes: Mapping[str, tuple[int, ...]]) -> InitialState | None:
 
 def _side(plan: Plan | None, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, int] | None:
     """(H, W) of the input: the first neurons are as many as their convolution leaves positions."""
-    first = next((key for key in shapes if key.endswith(_POTENTIALS)), "")
+    first = next((f"{_IMP}{key}" for key in _FIRST_POTENTIALS if f"{_IMP}{key}" in shapes), "")
     height, width = _size(shapes, first, 2), _size(shapes, first, 3)
     if not isinstance(plan, IMPPlan) or max(height, width) < 2:
         return None
