@@ -139,7 +139,9 @@ def train(
     if fast:
         compile_neurons(model)
     objective = Objective(model, recipe, compiled=fast)
-    objective.to(device, memory_format=torch.channels_last)
+    objective.to(device)
+    if all(parameter.dim() < 5 for parameter in objective.parameters()):  # PyTorch wants 4 axes
+        objective.to(memory_format=torch.channels_last)
     shared: nn.Module = objective
     if is_distributed():
         shared = DistributedDataParallel(objective, [device] if "cuda" in device else None)

@@ -107,9 +107,8 @@ def imp_keys(name: str) -> set[str]:
         keys = sew_keys((3, 4, 6, 3) if "34" in name else (2, 2, 2, 2))
     elif name.endswith("-legacy"):
         keys, number = {f"classifier.module.1.{p}" for p in ("weight", "bias")}, 0
-        for item in LAYOUTS[
-            {"vgg11": "vggsnn", "vgg6": "vgg6"}[name.split("-", maxsplit=1)[0]]
-        ].split():
+        layout = LAYOUTS["vggsnn" if name.startswith("vgg11") else "vgg6"]
+        for item in layout.split():
             if item == "M":
                 number += 1
                 continue
