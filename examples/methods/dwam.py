@@ -35,6 +35,8 @@ from trispike.runtime.set_points import with_set_points
 DATA = "digits"
 STEPS = 4
 HIDDEN = (96, 64)
+NORM_SCALE = 0.3
+"""Initial scale of the batch norms. From 1, most neurons would fire at every step."""
 EPOCHS = 40
 LEARNING_RATE = 1e-2
 CALIBRATION = 256
@@ -54,6 +56,8 @@ class DenseNetwork(nn.Module):
         super().__init__()
         self.fc1, self.fc2 = nn.Linear(64, HIDDEN[0]), nn.Linear(HIDDEN[0], HIDDEN[1])
         self.norm1, self.norm2 = nn.BatchNorm1d(HIDDEN[0]), nn.BatchNorm1d(HIDDEN[1])
+        for norm in (self.norm1, self.norm2):
+            nn.init.constant_(norm.weight, NORM_SCALE)
         self.first, self.second = CTSN(), CTSN()
         self.readout = nn.Linear(HIDDEN[1], 10)
 
@@ -165,12 +169,13 @@ DAMAGES = (
 )
 
 RULES: dict[str, dict[str, Any]] = {
-    "homeostatic, eta -0.002": {"eta": -0.002},
-    "homeostatic, eta -0.01": {"eta": -0.01},
-    "homeostatic, eta -0.01, decay to trained": {"eta": -0.01, "eps": 0.002, "toward": "trained"},
-    "BCM, eta +0.002": {"eta": 0.002},
-    "BCM, eta +0.002, decay to zero": {"eta": 0.002, "eps": 0.002},
+    "homeostatic, eta -0.005": {"eta": -0.005},
+    "homeostatic, eta -0.03": {"eta": -0.03},
+    "homeostatic, eta -0.03, decay to trained": {"eta": -0.03, "eps": 0.002, "toward": "trained"},
+    "BCM, eta +0.005": {"eta": 0.005},
+    "BCM, eta +0.005, decay to zero": {"eta": 0.005, "eps": 1 / 4096},
 }
+"""Arguments of :func:`rules_of`: all that were tried at this number of images."""
 
 
 class Figures(NamedTuple):
@@ -239,7 +244,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=3, help="Repetitions of every damage.")
-    parser.add_argument("--seen", type=int, default=1000, help="Unlabelled images to adapt to.")
+    parser.add_argument("--seen", type=int, default=400, help="Unlabelled images to adapt to.")
     options = parser.parse_args()
     if not options.train:
         table(options.seeds, options.seen)

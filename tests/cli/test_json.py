@@ -112,10 +112,13 @@ def test_quantize(run, files, tmp_path):
 
 
 def test_finetune(run, files, tmp_path):
+    connections = trispike.load(files.float_network).all_connections
+    half = sum(c.operator.weight.size for c in connections) // 2
     facts = run(
         "finetune", files.float_network, "--data", files.data, "-o",
-        tmp_path / "net.safetensors", "--epochs", 1, "--json",
+        tmp_path / "net.safetensors", "--epochs", 1, "--fit", f"memory={half}", "--json",
     ).json  # fmt: skip
+    assert facts["fit"]["uniform"]
     facts["best_epoch"] = 1
     check("trispike finetune", facts)
 
@@ -126,6 +129,15 @@ def test_diagnose(run, files, tmp_path):
     run(*quantized, "--weight-bits", 2)
     command = ("diagnose", files.float_network, coarse, "--data", files.data, "--json")
     check("trispike diagnose", run(*command).json)
+
+
+def test_plastic(run, files, tmp_path):
+    rules = tmp_path / "rules.json"
+    rules.write_text('{"*": {"eta": 0.1, "theta": 1}}')
+    outcome = run("plastic", files.vectors, rules, "-o", tmp_path / "plastic", "--json")
+    check("trispike plastic", outcome.json)
+    inspected = run("inspect", tmp_path / "plastic", "--json").json
+    assert inspected["connections"][0]["plasticity"]["theta"] == 64
 
 
 def test_inspect(run, files, tmp_path):

@@ -22,6 +22,7 @@ from trispike.network import (
     IntegerNetwork,
     Network,
     Neuron,
+    Plasticity,
     Population,
     Readout,
     SumPool,
@@ -51,6 +52,7 @@ def base(kind: str) -> Network:
         neuron = FixedPointNeuron(th_pos=50, th_neg=50, floor=-999, bias=weight(*shape))
         return Population(shape=shape, neuron=neuron)
 
+    rule = None if is_float else Plasticity(eta=3, theta=[5, 6], eps=7)
     conv = Conv2d(weight=weight(4, 2, 3, 3), stride=(5, 4), padding=(1, 1))
     return (FloatNetwork if is_float else IntegerNetwork)(
         input=Input(shape=(2, 4, 4), mean=0.5, std=2.0, scale=None if is_float else 0.125),
@@ -67,6 +69,7 @@ def base(kind: str) -> Network:
                 *("input", "b", Identity(scale=weight())),
                 pool=SumPool(kernel=(2, 2), stride=(5, 5)),
             ),
+            part("a", "b", Dense(weight=weight(2, 4)), plasticity=rule),
         ),
         readout=Readout(
             connections=(part("a", "readout", Dense(weight=weight(3, 4))),),
@@ -76,6 +79,12 @@ def base(kind: str) -> Network:
         steps=2,
         provenance={"from": "tests", "nested": {"list": [1, 2.5, None, "x"]}},
     )
+
+
+def with_rule(net: Network, **fields: Any) -> Network:
+    rule = net.connections[3].plasticity
+    assert rule is not None
+    return with_connection(net, 3, plasticity=dataclasses.replace(rule, **fields))
 
 
 def with_connection(net: Network, n: int, **fields: Any) -> Network:
@@ -182,6 +191,28 @@ CHANGES: dict[str, Change] = {
     "Connection.delay": lambda n: with_connection(n, 0, delay=1),
     "Connection.exponent": lambda n: with_connection(n, 0, exponent=2),
     "Connection.bits": lambda n: with_connection(n, 0, bits=5),
+    "Connection.plasticity": lambda n: with_connection(n, 3, plasticity=None),
+    **{
+        f"Plasticity.{field}": partial(with_rule, **{field: value})
+        for field, value in {
+            "eta": -3,
+            "eta_shift": 2,
+            "theta": 5,
+            "k": 2,
+            "eps": 0,
+            "toward": "trained",
+            "pre_decay": 1,
+            "post_decay": 1,
+            "activity": "signed",
+            "trace_shift": 5,
+            "fine_bits": 7,
+            "low": -100,
+            "high": 100,
+            "update": "sample",
+            "keep_weights": True,
+            "keep_activity": True,
+        }.items()
+    },
     "SumPool.kernel": lambda n: with_pool(n, kernel=(3, 1)),
     "SumPool.stride": lambda n: with_pool(n, stride=(3, 4)),
     "SumPool.padding": lambda n: with_pool(n, padding=(0, 1)),
@@ -217,7 +248,10 @@ CHANGES: dict[str, Change] = {
 """By "Class.field"."""
 
 FLOAT_ONLY = ("FloatNetwork.", "Neuron.")
-INTEGER_ONLY = ("IntegerNetwork.", "FixedPointNeuron.", "Input.scale", "Connection.exponent")
+INTEGER_ONLY = (
+    *("IntegerNetwork.", "FixedPointNeuron.", "Plasticity."),
+    *("Input.scale", "Connection.exponent", "Connection.plasticity"),
+)
 
 
 def applicable_changes() -> Iterator[Any]:

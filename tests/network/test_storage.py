@@ -34,6 +34,7 @@ from trispike.network import (
     load,
     network,
     neuron,
+    plasticity,
     save,
 )
 from trispike.network.dynamics import time_steps
@@ -71,7 +72,7 @@ def test_every_field_of_every_class_has_a_change():
     """A new field has to be added here, and is then known to be stored and digested."""
     classes = {
         value
-        for module in (connection, network, neuron)
+        for module in (connection, network, neuron, plasticity)
         for value in vars(module).values()
         if isinstance(value, type)
         and dataclasses.is_dataclass(value)
@@ -79,7 +80,7 @@ def test_every_field_of_every_class_has_a_change():
     } - {Network}
     fields = {f"{c.__name__}.{field.name}" for c in classes for field in dataclasses.fields(c)}
     assert fields == set(CHANGES)
-    assert len(classes) == 12
+    assert len(classes) == 13
 
 
 @pytest.mark.parametrize(("kind", "change"), list(applicable_changes()))

@@ -48,9 +48,7 @@ def load_rules(path: str | os.PathLike[str]) -> Rules:
     except (ValueError, RecursionError) as error:
         raise _error(path, f"no JSON ({error})") from error
     if not isinstance(content, dict) or not content:
-        raise _error(
-            path, f"a JSON {type(content).__name__}" + (" without entries" * (not content))
-        )
+        raise _error(path, f"the JSON value {content!r:.40}")
     rules: dict[str, Plasticity | None] = {}
     measured = set()
     for label, entry in content.items():
