@@ -39,7 +39,7 @@ test-all: $(STAMP)  ## run all tests
 # see the file of requirements.
 interop: $(INTEROP_STAMP)  ## test against Norse, sinabs, snnTorch, SpikingJelly, SANA-FE, NeuroBench and syops
 	@PYTHONPATH=. $(VENV)-interop/bin/python -m pytest tests/export/nir/test_interop.py \
-	    tests/export/adapters \
+	    tests/export/adapters tests/examples/test_foreign_networks.py \
 	    tests/benchmarks/test_eager.py tests/targets/sanafe \
 	    tests/runtime/energy/test_tools.py tests/runtime/data/events/test_binning.py $(PYTEST_ARGS)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 from textwrap import dedent
@@ -41,9 +42,8 @@ def own(tmp_path, monkeypatch):
     Path("broken_nets.py").write_text("import not_installed_anywhere", encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     torch.manual_seed(0)
-    import my_nets
-
-    torch.save(my_nets.Net().state_dict(), "net.pth")
+    made = importlib.import_module("my_nets").Net()
+    torch.save(made.state_dict(), "net.pth")
     np.savez("data.npz", x=np.random.default_rng(0).normal(size=(6, 1, 6, 6)), y=np.arange(6) % 4)
     yield tmp_path
     for name in ("my_nets", "broken_nets"):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import trispike
 from tests.export.adapters.runs import Array, assert_deploys, assert_fires
-from trispike.errors import UnsupportedError
+from trispike.errors import InvalidSettingError, UnsupportedError
 from trispike.export import prove, trace
 
 snn = pytest.importorskip("snntorch")
@@ -229,6 +229,42 @@ def test_what_a_loop_may_return(name):
     # What divides by T may be in the weights of the readout's connection as well.
     assert np.ptp(weights) == np.ptp(expected)
     assert conversion.proof.logit_tolerance > conversion.proof.largest_logit_difference
+
+
+def test_recurrent_convolutions_and_leaks_per_channel():
+    torch.manual_seed(2)
+    leaks = torch.tensor([0.3, 0.6, 0.9]).reshape(3, 1, 1)
+    module = nn.Sequential(
+        nn.Conv2d(1, 3, 3),
+        snn.RLeaky(0.7, conv2d_channels=3, kernel_size=3, threshold=0.4, init_hidden=True),
+        nn.AvgPool2d(2),
+        nn.Conv2d(3, 3, 1),
+        snn.Leaky(leaks, threshold=leaks, init_hidden=True),
+        nn.Flatten(),
+        nn.Linear(12, 2),
+    )
+    data = 2 * frames(4, STEPS, 1, 6, 6)
+    conversion = trispike.convert(module, data, steps=STEPS)
+    assert conversion.proof.spike_mismatches == 0
+    assert conversion.proof.spikes_fired > 1000
+    neuron = conversion.network.populations["4"].neuron
+    np.testing.assert_array_equal(neuron.b_pos, leaks.double().numpy())
+    module = module.double()
+    lif: Any
+    for lif in (module[1], module[4]):
+        del lif.spike_grad
+        lif.spike_grad = lambda above: (above > 0).double()
+    kept: list[Any] = []
+    module[4].register_forward_hook(lambda _module, _given, spikes: kept.append(spikes.numpy()))
+    with torch.no_grad():
+        for frame in torch.from_numpy(data).transpose(0, 1):
+            module(frame)
+    assert_fires(conversion.network, "4", data, np.stack(kept))
+
+
+def test_what_a_call_takes_has_three_names():
+    with pytest.raises(InvalidSettingError, match="takes: got 'time'; expected one of batch, seq"):
+        trace(layer_of(snn.Leaky(0.9)), (4,), steps=5, takes="time")
 
 
 def test_a_single_step_network_is_called_for_every_step():
