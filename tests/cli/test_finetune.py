@@ -47,6 +47,32 @@ def test_the_json_object(run, files, tmp_path):
     assert begun["epochs"][0]["validation_loss"] in {e["validation_loss"] for e in facts["epochs"]}
 
 
+def test_mixed_widths_under_a_budget_are_trained_as_they_are(run, files, tmp_path):
+    output = tmp_path / "net.safetensors"
+    sizes = [c.operator.weight.size for c in trispike.load(files.float_network).all_connections]
+    limit = sum(sizes) * 3 // 8
+    outcome = run(
+        "finetune", files.float_network, "--data", files.data, "-o", output, *OPTIONS[2:],
+        "--fit", f"memory={limit}",
+    )  # fmt: skip
+    assert (outcome.code, outcome.err) == (0, "")
+    network = trispike.load(output)
+    widths = {c.bits for c in network.all_connections}
+    assert len(widths) > 1
+    assert sum(-(-c.operator.weight.size * c.bits // 8) for c in network.all_connections) <= limit
+    for c in network.all_connections:
+        assert np.abs(c.operator.weight).max() < 2 ** (c.bits - 1)
+    assert f"of {limit:,} bytes" in outcome.out
+
+
+def test_a_budget_and_a_width_are_refused(refused, files):
+    message = refused(
+        "finetune", files.float_network, "--data", files.data, *OPTIONS, "--fit", "memory=9999",
+        kind="InvalidSettingError", code=2, output=True,
+    )  # fmt: skip
+    assert "option --fit: got --weight-bits beside it" in message
+
+
 def test_epochs_are_shown_where_somebody_watches(run, files, tmp_path, monkeypatch):
     monkeypatch.setattr("trispike.cli.console.err._force_terminal", True)
     output = tmp_path / "net.safetensors"

@@ -24,15 +24,23 @@ from trispike.cli.console import (
 from trispike.cli.data import DATA_SOURCES, load_for
 from trispike.cli.quantize import (
     CALIBRATION_SAMPLES,
+    FitOption,
     GranularityOption,
     StateBitsOption,
+    chosen_budget,
+    mixed_facts,
+    print_mixed,
+    quantized,
     warn_of_guessing,
 )
 from trispike.errors import InvalidDataError
 from trispike.network import FloatNetwork, Network, digest, load, save
 from trispike.network.fixed_point import DEFAULT_STATE_BITS
-from trispike.quantize import quantize
+from trispike.quantize import MixedPrecision, Quantization
 from trispike.runtime.data import Data
+
+BITS = 4
+"""Width of a weight unless it is given."""
 
 
 @command
@@ -47,7 +55,11 @@ def finetune(
         ),
     ],
     output: OutputOption,
-    weight_bits: Annotated[int, typer.Option(min=2, max=8, help="Width of a weight.")] = 4,
+    weight_bits: Annotated[
+        int | None,
+        typer.Option(min=2, max=8, help="Width of a weight; default: 4, or as --fit allows."),
+    ] = None,
+    fit: FitOption = None,
     granularity: GranularityOption = "channel",
     state_bits: StateBitsOption = DEFAULT_STATE_BITS,
     samples: Annotated[
@@ -98,6 +110,7 @@ def finetune(
     checked_output(output, network)
     if checkpoint is not None:
         checked_output(checkpoint, network)
+    budget = chosen_budget(fit, weight_bits)
     # torch takes seconds to load; the help text does not need it.
     from trispike.quantize import finetune as tuning
 
@@ -120,14 +133,9 @@ def finetune(
         )
     if mirror:
         _check_images(source)
-    quantization = quantize(
-        source,
-        given.x[:calibration_samples],
-        given.y[:calibration_samples],
-        weight_bits=weight_bits,
-        granularity=granularity,
-        state_bits=state_bits,
-    )
+    calibration = Data(given.x[:calibration_samples], given.y[:calibration_samples], given.name)
+    rounding = {"granularity": granularity, "state_bits": state_bits}
+    quantization, mixed, _ = quantized(source, calibration, budget, weight_bits or BITS, rounding)
     warn_of_guessing(source, quantization)
     if threads is not None:
         tuning.use_threads(threads)
@@ -150,8 +158,10 @@ def finetune(
         )
     save(result.network, output)
     if as_json:
-        print_json(finetune_facts(result, weight_bits, given, output))
+        print_json(finetune_facts(result, quantization, mixed, given, output))
     else:
+        if mixed is not None:
+            print_mixed(mixed)
         print_finetuning(result)
         out.print(f"wrote {output}", soft_wrap=True)
 
@@ -179,7 +189,11 @@ def _line(epoch: Any) -> str:
 
 
 def finetune_facts(
-    result: Any, weight_bits: int, data: Data, output: Path | None
+    result: Any,
+    quantization: Quantization,
+    mixed: MixedPrecision | None,
+    data: Data,
+    output: Path | None,
 ) -> dict[str, Any]:
     """What the command reports, as JSON values."""
     record = result.record.to_dict()
@@ -187,7 +201,8 @@ def finetune_facts(
         "output": None if output is None else str(output),
         "data": data.name,
         "network_sha256": digest(result.network),
-        "weight_bits": weight_bits,
+        "weight_bits": quantization.record.weight_bits,
+        "fit": None if mixed is None else mixed_facts(mixed),
         **record,
         "trained": list(record["trained"]),
     }

@@ -59,6 +59,12 @@ GranularityOption: TypeAlias = Annotated[
     Granularity, typer.Option(help="One weight scale per output channel, or per layer.")
 ]
 StateBitsOption: TypeAlias = Annotated[int, typer.Option(min=8, max=32, help="Width of a state.")]
+FitOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="BUDGET", help=f"Choose the width of each connection for a budget: {FORMS}."
+    ),
+]
 
 
 @command
@@ -91,12 +97,7 @@ def quantize(
             min=0, max=16, help="Left shift of the accumulators; default: chosen per population."
         ),
     ] = None,
-    fit: Annotated[
-        str | None,
-        typer.Option(
-            metavar="BUDGET", help=f"Choose the width of each connection for a budget: {FORMS}."
-        ),
-    ] = None,
+    fit: FitOption = None,
     report: Annotated[
         bool,
         typer.Option(
@@ -124,7 +125,7 @@ def quantize(
                 expected="another file",
                 fix="Correct the path.",
             )
-    budget = _budget(fit, weight_bits)
+    budget = chosen_budget(fit, weight_bits)
     source = load(network)
     data = load_for(source, calibration, samples)
     settings: dict[str, Any] = {
@@ -133,7 +134,7 @@ def quantize(
         "state_bits": state_bits,
         "state_shift": state_shift,
     }
-    done = _quantized(source, data, budget, weight_bits or WIDEST, settings)
+    done = quantized(source, data, budget, weight_bits or WIDEST, settings)
     if report and not done.sensitivity:
         widths = REPORTED if weight_bits in (None, WIDEST) else (weight_bits,)
         done = done._replace(sensitivity=_sensitivity(source, data, widths, settings))
@@ -166,7 +167,8 @@ def warn_of_guessing(source: Network, quantization: Quantization) -> None:
     )
 
 
-def _budget(fit: str | None, weight_bits: int | None) -> Budget | None:
+def chosen_budget(fit: str | None, weight_bits: int | None) -> Budget | None:
+    """The budget that was named, if any; no width of weights beside it."""
     if fit is not None and weight_bits is not None:
         raise InvalidSettingError(
             "option --fit",
@@ -177,7 +179,7 @@ def _budget(fit: str | None, weight_bits: int | None) -> Budget | None:
     return None if fit is None else parse_budget(fit)
 
 
-class _Done(NamedTuple):
+class Done(NamedTuple):
     """What there is to report."""
 
     quantization: Quantization
@@ -185,20 +187,21 @@ class _Done(NamedTuple):
     sensitivity: Sequence[Sensitivity]
 
 
-def _quantized(
+def quantized(
     source: Network, data: Data, budget: Budget | None, bits: int, settings: dict[str, Any]
-) -> _Done:
+) -> Done:
+    """A network of so many bits, or of those that a budget allows."""
     if budget is None:
         with progress_bar("quantizing", len(data.x)) as progress:
             quantization = quantize_network(
                 source, data.x, data.y, weight_bits=bits, progress=progress, **settings
             )
-        return _Done(quantization, None, ())
+        return Done(quantization, None, ())
     with progress_bar("measuring networks", None) as progress:
         quantization, mixed = quantize_to_fit(
             source, data.x, data.y, budget=budget, run=_logits, progress=progress, **settings
         )
-    return _Done(quantization, mixed, mixed.sensitivity)
+    return Done(quantization, mixed, mixed.sensitivity)
 
 
 def _sensitivity(

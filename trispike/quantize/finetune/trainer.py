@@ -294,7 +294,7 @@ class _Trainer:
         if math.isfinite(loss) and state.recent_loss <= limit:
             return
         rate = self.settings.learning_rate
-        where = f" from the best state so far: start='{self.path}'" if self.path else ""
+        where = f" from the best state so far: start='{self.path}' (--start)" if self.path else ""
         raise QuantizationError(
             "fine-tuning",
             got=f"a loss from {start:.3g} up to {loss:.3g} in epoch {state.epoch}",
