@@ -207,7 +207,8 @@ def _print_left_out(contenders: Sequence[Contender]) -> None:
         for event, why in contender.estimate.unpriced.items():
             told.setdefault((event.replace("_", " "), why), []).append(contender.name)
     for (event, why), names in told.items():
-        print_note(f"not in the energy of {', '.join(names)}: {event}: {why}")
+        whose = "any of them" if len(names) == len(contenders) else ", ".join(names)
+        print_note(f"not in the energy of {whose}: {event}: {why}")
     caveats = dict.fromkeys(c for contender in contenders for c in contender.estimate.caveats)
     for caveat in caveats:
         print_note(f"note: {caveat}")
