@@ -39,7 +39,7 @@ def averaging(network: Network) -> Network:
 
 def shorter(network: Network, inputs, steps: int):
     """What a network over the first steps gets."""
-    return inputs if network.input.encoding == "direct" else inputs[:, :steps]
+    return inputs[:, :steps] if network.input.has_frames else inputs
 
 
 def case(samples: int = 40, steps: int = 6):
