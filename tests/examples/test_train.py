@@ -9,14 +9,36 @@ from torch import distributed
 from torch.multiprocessing.spawn import spawn
 
 from examples import train as script
-from examples.training import Criterion, Recipe, order, share, train
-from trispike.nn import build_model, cross_entropy, load_checkpoint, membrane_regularization
+from examples.training import (
+    Criterion,
+    Objective,
+    Recipe,
+    order,
+    parameter_groups,
+    share,
+    train,
+)
+from trispike.nn import (
+    both_passes,
+    build_model,
+    cross_entropy,
+    label_smoothed_temporal_efficient_loss,
+    load_checkpoint,
+    membrane_regularization,
+    temporal_reversed_loss,
+)
 from trispike.runtime.data import Samples, load_digits_split
 
 
 @pytest.mark.parametrize(
     ("arch", "loss"),
-    [("lif-resnet8", "tet"), ("ternary-spike-resnet8", "cross-entropy"), ("ctsn-resnet8", "tmpr")],
+    [
+        ("lif-resnet8", "tet"),
+        ("ternary-spike-resnet8", "cross-entropy"),
+        ("ctsn-resnet8", "tmpr"),
+        ("lif-resnet8", "trt"),
+        ("lif-resnet8", "tet-s"),
+    ],
 )
 def test_every_kind_of_neuron_and_loss_learns(arch, loss, tmp_path, monkeypatch, capsys):
     output = tmp_path / "net.pth"
@@ -50,6 +72,35 @@ def test_the_losses_are_what_their_names_say():
     expected = plain + 0.25 * membrane_regularization(potentials)
     assert torch.equal(loss(loss="tmpr", tmpr=0.25), expected)
     assert loss(loss="tet") != plain
+    smoothed = label_smoothed_temporal_efficient_loss(logits, classes, 0.2)
+    assert torch.equal(loss(loss="tet-s", smoothing=0.2), smoothed)
+
+
+def test_trt_trains_a_head_beside_the_model():
+    torch.manual_seed(0)
+    model = build_model("lif-resnet8", steps=3)
+    recipe = Recipe(epochs=1, loss="trt", consistency=0.3, star=0.6, temperature=3.0)
+    objective = Objective(model, recipe, compiled=False)
+    x, classes = torch.rand(4, 1, 8, 8), torch.arange(4)
+    head = objective.head
+    assert isinstance(head, torch.nn.Linear)
+    expected = temporal_reversed_loss(
+        both_passes(model, x), classes, head, consistency=0.3, star=0.6, temperature=3.0
+    )
+    assert torch.equal(objective(x, classes), expected)
+    assert not any(key.startswith("model.aux") for key in model.state_dict())
+    without = Recipe(epochs=1, loss="trt", star=0.0)
+    assert Objective(model, without, compiled=False).head is None
+
+
+def test_initial_potentials_and_gains_do_not_decay():
+    model = build_model("imp-vgg6-legacy", steps=3, input_shape=(1, 8, 8))
+    *_, kept = parameter_groups(model, Recipe(epochs=1))
+    assert kept["weight_decay"] == 0
+    assert len(kept["params"]) == 10  # mem and te of five layers
+    counted = sum(len(group["params"]) for group in parameter_groups(model, Recipe(epochs=1)))
+    assert counted == len(list(model.parameters()))
+    assert len(parameter_groups(build_model("lif-resnet8", steps=3), Recipe(epochs=1))) == 2
 
 
 def test_an_epoch_is_a_permutation_of_its_own():
