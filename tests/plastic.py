@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from tests.networks import Builder
-from trispike.network import IntegerNetwork, Plasticity, SumPool, make_plastic
+from trispike.network import IntegerNetwork, Network, Plasticity, SumPool, make_plastic
 
 RULES: dict[str, Plasticity] = {
     "steps": Plasticity.from_real(eta=0.5, theta=1.0, eps=0.01),
     "samples, kept": Plasticity.from_real(
-        eta=-0.2, theta=1.5, pre_decay=1.0, update="sample", activity="signed", keep_weights=True
+        eta=-1.0, theta=1.5, pre_decay=1.0, update="sample", activity="signed", keep_weights=True
     ),
     "decaying traces, all kept": Plasticity.from_real(
         eta=0.1, theta=0.5, k=2.5, eps=0.05, toward="trained", pre_decay=0.5, post_decay=0.9,
@@ -21,6 +21,11 @@ RULES: dict[str, Plasticity] = {
     "narrow": Plasticity.from_real(eta=3.0, theta=0.0, low=-101, high=102),
 }  # fmt: skip
 """One of every kind, so strong that weights change within a sample."""
+
+
+def rules_of(network: Network) -> dict[str, Plasticity]:
+    """By label of a plastic connection."""
+    return {label: c.plasticity for label, c in network.labelled() if c.plasticity is not None}
 
 
 def plastic_network(rule: Plasticity, seed: int = 1) -> IntegerNetwork:

@@ -128,7 +128,10 @@ def with_neuron(net: Network, **fields: Any) -> Network:
 
 
 def with_another_input_name(net: Network) -> Network:
-    connections = tuple(dataclasses.replace(c, sources=("other",)) for c in net.connections)
+    connections = tuple(
+        dataclasses.replace(c, sources=("other",)) if c.sources == ("input",) else c
+        for c in net.connections
+    )
     source = dataclasses.replace(net.input, name="other")
     return dataclasses.replace(net, input=source, connections=connections)
 

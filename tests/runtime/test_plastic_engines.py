@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.networks import sample_inputs, vectors
-from tests.plastic import RULES, plastic_network, random_plastic_network
+from tests.plastic import RULES, plastic_network, random_plastic_network, rules_of
 from tests.runtime.equality import assert_equal
 from trispike.errors import InvalidDataError, InvalidSettingError, UnsupportedError
 from trispike.network import IntegerNetwork, Plasticity, make_plastic
@@ -36,53 +36,75 @@ def assert_weights_equal(got: Any, expected: Any) -> None:
         assert got[label].dtype == values.dtype == np.int32
 
 
+class ByHand:
+    """A plastic network with everything advanced in the open."""
+
+    def __init__(self, network: IntegerNetwork) -> None:
+        self.network = network
+        self.rules = rules_of(network)
+        self.states = {n: self.rules[n].start(self.trained(n)) for n in self.rules}
+        self.neurons: dict[str, Any] = {}
+        self.fired: list[dict[str, Any]] = []
+        self.seen: dict[str, Any] = {}
+
+    def trained(self, label: str) -> Any:
+        return plastic(self.network)[label].operator.weight
+
+    def begin(self) -> None:
+        populations = self.network.populations.items()
+        self.neurons = {n: p.neuron.initial_state(1, p.shape) for n, p in populations}
+        self.fired = []
+        for label, rule in self.rules.items():
+            self.states[label] = rule.begin_sample(self.states[label], self.trained(label))
+
+    def current(self, target: str, t: int) -> Any:
+        total = np.zeros((1, *self.network.shape_of(target)), np.int64)
+        for label, c in self.network.labelled():
+            if c.target == target:
+                x = np.zeros(self.network.source_shape(c), np.int64)
+                if t >= c.delay:
+                    x = x + sum(self.fired[t - c.delay][s] for s in c.sources)
+                pooled = c.pool.apply(x[None])[0] if c.pool else x
+                self.seen[label] = pooled.reshape(-1)
+                weight = c.operator.weight
+                if label in self.rules:
+                    weight = self.rules[label].weights(self.states[label])
+                if weight.ndim == 2:
+                    out = (weight.astype(np.int64) @ self.seen[label]) << c.exponent
+                else:
+                    out = c.current(x[None])[0]
+                total += out.reshape(total.shape)
+        return total
+
+    def step(self, frame: Any, t: int) -> Any:
+        """Logits of a step."""
+        self.fired.append({"input": frame})
+        for name in self.network.order:
+            neuron = self.network.populations[name].neuron
+            step = neuron.step(self.neurons[name], self.current(name, t), t)
+            self.neurons[name], self.fired[t][name] = step.state, step.spikes[0]
+            for label, c in plastic(self.network).items():
+                if c.target == name:
+                    self.states[label] = self.rules[label].step(
+                        self.states[label], self.trained(label), c.bits, self.seen[label],
+                        step.spikes.reshape(-1), last=t == self.network.steps - 1,
+                    )  # fmt: skip
+        return self.network.readout.step_logits(self.current("readout", t))[0]
+
+
 def by_hand(network: IntegerNetwork, inputs: Any) -> tuple[list[Any], dict[str, list[Any]]]:
-    """Step logits and weights after every step, with everything advanced in the open."""
-    states = {n: c.plasticity.start(c.operator.weight) for n, c in plastic(network).items()}
-    all_logits, all_weights = [], {label: [] for label in states}
+    """Logits and weights after every step."""
+    machine = ByHand(network)
+    logits: list[Any] = []
+    weights: dict[str, list[Any]] = {label: [] for label in machine.rules}
     for sample in network.input.encode(inputs, network.steps):
         frames = [sample] * network.steps if network.input.encoding == "direct" else sample
-        neurons = {n: p.neuron.initial_state(1, p.shape) for n, p in network.populations.items()}
-        for label, c in plastic(network).items():
-            states[label] = c.plasticity.begin_sample(states[label], c.operator.weight)
-        fired: list[dict[str, Any]] = []
+        machine.begin()
         for t in range(network.steps):
-            fired.append({"input": frames[t]})
-            seen = {}
-
-            def total(target: str, shape: Any) -> Any:
-                result = np.zeros((1, *shape), np.int64)
-                for label, c in network.labelled():
-                    if c.target != target:
-                        continue
-                    x = np.zeros(network.source_shape(c), np.int64)
-                    if t >= c.delay:
-                        x = x + sum(fired[t - c.delay][s] for s in c.sources)
-                    pooled = c.pool.apply(x[None])[0] if c.pool else x
-                    seen[label] = pooled.reshape(-1)
-                    if label in states:
-                        weight = c.plasticity.weights(states[label]).astype(np.int64)
-                        out = (weight @ seen[label]) << c.exponent
-                    else:
-                        out = c.current(x[None])[0]
-                    result += out.reshape(result.shape)
-                return result
-
-            for name in network.order:
-                p = network.populations[name]
-                step = p.neuron.step(neurons[name], total(name, p.shape), t)
-                neurons[name], fired[t][name] = step.state, step.spikes[0]
-                for label, c in plastic(network).items():
-                    if c.target == name:
-                        states[label] = c.plasticity.step(
-                            states[label], c.operator.weight, c.bits, seen[label],
-                            step.spikes.reshape(-1), last=t == network.steps - 1,
-                        )  # fmt: skip
-            for label, state in states.items():
-                all_weights[label].append(state.fine)
-            classes = (network.readout.classes,)
-            all_logits.append(network.readout.step_logits(total("readout", classes))[0])
-    return all_logits, all_weights
+            logits.append(machine.step(frames[t], t))
+            for label, state in machine.states.items():
+                weights[label].append(state.fine)
+    return logits, weights
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -103,7 +125,7 @@ def test_something_is_learned(name):
     network = plastic_network(RULES[name])
     weights = ReferenceEngine(network, weights="step").run(sample_inputs(network, 4)).weights
     for label, values in weights.items():
-        rule = plastic(network)[label].plasticity
+        rule = rules_of(network)[label]
         seen = np.rint(values / 2**rule.fine_bits)
         assert len(np.unique(seen.reshape(-1, seen[0, 0].size), axis=0)) > 2, label
 
@@ -124,7 +146,7 @@ def test_which_weights_are_returned():
         np.testing.assert_array_equal(last[label], sample[label][-1])
     nothing = ReferenceEngine(network).run(inputs[:0]).weights
     for label, c in plastic(network).items():
-        fine = c.operator.weight.astype(int) << c.plasticity.fine_bits
+        fine = c.operator.weight.astype(int) << rules_of(network)[label].fine_bits
         np.testing.assert_array_equal(nothing[label], fine)
     assert ReferenceEngine(vectors()).run(sample_inputs(vectors(), 2)).weights == {}
     with pytest.raises(InvalidSettingError, match="last, sample, step"):
@@ -146,7 +168,8 @@ def lockstep(network: IntegerNetwork, *batches: Any) -> tuple[Any, dict[str, Any
     }
     readout = ReadoutProgram(network, plan, clock, capacity=capacity)
     programs: list[Any] = [source, readout, *populations.values()]
-    logits, weights = [], {label: [] for label in plastic(network)}
+    logits: list[Any] = []
+    weights: dict[str, list[Any]] = {label: [] for label in plastic(network)}
     for batch in batches:
         n = len(batch)
         source.data[:n] = batch
@@ -240,6 +263,8 @@ def test_verify_finds_a_weight_that_differs(monkeypatch):
     assert found is not None
     assert (found.what, found.sample, found.step) == ("weights of one->two", 1, 2)
     assert found.index == (3, 4)
+    assert found.got is not None
+    assert found.expected is not None
     assert found.got == found.expected + 1
 
 
@@ -324,6 +349,7 @@ def test_at_its_set_point_phi_averages_to_zero(name):
     plain = make_plastic(network, dict.fromkeys(plastic(network)))
     records = ReferenceEngine(plain).run(inputs, record="all").records
     for label, rule in rules.items():
+        assert rule is not None
         fired = records[plastic(network)[label].target]["s"].astype(float)
         counted = np.abs(fired) if rule.activity == "magnitude" else fired
         c, seen = np.zeros(counted.shape[::2]), []
@@ -354,7 +380,7 @@ def test_a_homeostatic_rule_brings_activity_back():
     network = vectors()
     inputs = sample_inputs(network, 200)
     rule = Plasticity.from_real(
-        eta=-0.05, theta=0, pre_decay=1.0, activity="signed", update="sample", keep_weights=True
+        eta=-0.5, theta=0, pre_decay=1.0, activity="signed", update="sample", keep_weights=True
     )
     label = "first->second"
     rules = with_set_points(network, {label: rule}, inputs)

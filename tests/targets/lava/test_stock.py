@@ -16,7 +16,11 @@ from lava.proc.lif.process import LIF  # noqa: E402
 from trispike.errors import EngineError, UnsupportedError  # noqa: E402
 from trispike.network import Connection, Conv2d, Dense, FixedPointNeuron, Identity, SumPool  # noqa: E402
 from trispike.network.fixed_point import DECAY_ONE  # noqa: E402
-from trispike.targets.lava.processes.parts import ConnectionProcess, NeuronProcess  # noqa: E402
+from trispike.targets.lava.processes.parts import (  # noqa: E402
+    ConnectionProcess,
+    NeuronProcess,
+    PlasticConnectionProcess,
+)
 from trispike.targets.lava.runtime import LavaRun  # noqa: E402
 
 # Lava itself starts the processes here, and it warns, depending on what else is installed.
@@ -196,3 +200,52 @@ def test_connection_refuses_sums_beyond_its_port():
         build(exponent=8, payload=127)
     build(exponent=7, payload=127)
     build(exponent=8, payload=1)
+
+
+def test_plastic_connection_equals_the_reference():
+    """A loop of connection and neuron; what arrives is one step late, as everywhere in Lava."""
+    from tests.networks import Builder
+    from trispike.network import Plasticity, make_plastic
+    from trispike.network.learning import plastic
+    from trispike.runtime.reference import ReferenceEngine
+
+    b = Builder(3, (9,), steps=STEPS, encoding="spikes")
+    b.layer("input", "a", b.dense("input", 6), exponent=1)
+    rule = Plasticity.from_real(eta=0.3, theta=1.5, eps=0.02, pre_decay=0.5, post_decay=0.8)
+    network = make_plastic(b.build("a"), {"input->a": rule})
+    spikes = ternary(np.random.default_rng(0), 9)
+    late = np.concatenate([np.zeros((1, 9), int), spikes[:-1]])
+    reference = ReferenceEngine(network, weights="step").run(late[None], record={"a": "s"})
+
+    connection = plastic(network)["input->a"]
+    learning = PlasticConnectionProcess(connection, (9,))
+    neuron = NeuronProcess(network.populations["a"].neuron, (6,))
+    source, sink = Source(data=spikes.T), Sink(shape=(6,), buffer=STEPS)
+    source.s_out.connect(learning.s_in)
+    learning.a_out.connect(neuron.a_in)
+    neuron.s_out.connect(learning.post_in)
+    neuron.s_out.connect(sink.a_in)
+    fine = []
+    try:
+        for _ in range(STEPS):
+            source.run(lava.RunSteps(num_steps=1), CONFIG)
+            fine.append(learning.fine.get().reshape(6, 9).astype(int))
+        fired = sink.data.get().T
+    finally:
+        source.stop()
+    np.testing.assert_array_equal(fired, reference.records["a"]["s"][0])
+    np.testing.assert_array_equal(fine, reference.weights["input->a"][0])
+    assert len(np.unique(fine, axis=0)) > STEPS // 2
+
+
+def test_plastic_and_fixed_connections_are_told_apart():
+    from trispike.network import Plasticity
+
+    fixed = Connection(sources=("a",), target="b", operator=Dense(weight=np.ones((2, 3), np.int8)))
+    ruled = Connection(
+        sources=("a",), target="b", operator=fixed.operator, plasticity=Plasticity(eta=1)
+    )
+    with pytest.raises(UnsupportedError, match="a plasticity rule"):
+        ConnectionProcess(ruled, (3,))
+    with pytest.raises(UnsupportedError, match="fixed weights"):
+        PlasticConnectionProcess(fixed, (3,))
