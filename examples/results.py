@@ -57,11 +57,17 @@ class Trained:
     arch: str
     epochs: int
     """Of fine-tuning."""
+    epochs_of_two_bits: int = 0
+    """Of fine-tuning to two bits, where that takes more."""
     augment: Augment | None = None
     """Applied while fine-tuning."""
     held_out: float = 0.1
     """Share of the training data by which the best epoch of fine-tuning is chosen."""
     steps: int = 4
+
+    def epochs_of(self, bits: int) -> int:
+        """Epochs of fine-tuning to so many bits."""
+        return max(self.epochs, self.epochs_of_two_bits if bits == 2 else 0)
 
     def model(self) -> SpikeModel:
         """The module with its weights."""
@@ -88,6 +94,7 @@ NETWORKS: Mapping[str, Trained] = {
         checkpoint=ROOT / "examples" / "networks" / "ctsn_cifar10.pth",
         arch="ctsn-vgg6",
         epochs=2,
+        epochs_of_two_bits=8,
         augment=mirrored,
         held_out=0.05,
     ),
@@ -179,7 +186,7 @@ class Study:
             self.train.x,
             self.train.y,
             validation=self.trained.held_out,
-            settings=Settings(epochs=self.trained.epochs),
+            settings=Settings(epochs=self.trained.epochs_of(bits)),
             augment=self.trained.augment,
             checkpoint=stem.with_suffix(".checkpoint"),
             report=lambda epoch: print(
@@ -190,7 +197,7 @@ class Study:
             fast=self.trained.augment is not None,  # small ones are done before the compiler is
         )
         trispike.save(tuned.network, stem.with_suffix(".safetensors"))
-        return self._figures(tuned.network) | {"epochs": self.trained.epochs}
+        return self._figures(tuned.network) | {"epochs": self.trained.epochs_of(bits)}
 
     def _figures(self, integer: IntegerNetwork) -> dict[str, Any]:
         result = trispike.simulate(integer, self.test.x, self.test.y)
