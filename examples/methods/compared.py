@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 
 def compare(variants: Mapping[str, Callable[[int], float]], seeds: Iterable[int]) -> list[str]:
-    """Train every variant with every seed.
+    """Train every variant with every seed, one seed after the other.
 
     Args:
         variants: Name to what trains it from a seed and returns its accuracy on the test images.
@@ -21,10 +21,13 @@ def compare(variants: Mapping[str, Callable[[int], float]], seeds: Iterable[int]
         "| variant | " + " | ".join(f"seed {seed}" for seed in chosen) + " | mean | std |",
         "|---|" + "--:|" * (len(chosen) + 2),
     ]
-    for name, accuracy_of in variants.items():
-        found = [accuracy_of(seed) for seed in chosen]
+    accuracies: dict[str, list[float]] = {name: [] for name in variants}
+    for seed in chosen:
+        for name, accuracy_of in variants.items():
+            accuracies[name].append(accuracy_of(seed))
+            print(f"seed {seed}, {name}: {accuracies[name][-1]:.2%}", flush=True)
+    for name, found in accuracies.items():
         spread = statistics.stdev(found) if len(found) > 1 else 0.0
         cells = [f"{value:.2%}" for value in (*found, statistics.mean(found), spread)]
         rows.append(f"| {name} | " + " | ".join(cells) + " |")
-        print(rows[-1], flush=True)
     return rows

@@ -10,6 +10,7 @@ import trispike
 from examples.methods import imp, imp_legacy, trt
 from examples.methods.common import Method
 from examples.methods.compared import compare
+from examples.training import load_split
 from trispike.errors import CheckpointError
 from trispike.nn import load_checkpoint
 
@@ -53,7 +54,7 @@ def test_the_file_of_trt_holds_a_head_that_is_named_to_be_left_out():
 
 
 def test_simulated_frames():
-    samples = trt.load_split(trt.DATA)[1]
+    samples = load_split(trt.DATA)[1]
     few = type(samples)(samples.x[:3], samples.y[:3])
     made = trt.frames(few)
     assert made.x.shape == (3, trt.STEPS, *trt.SHAPE)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import trispike
-from tests.export.modules import Constant, T, images, net, read, repeated, unmerged
+from tests.export.modules import Constant, Net, T, images, net, read, repeated, unmerged
 from tests.export.oracle import assert_equal_but_for_rounding
 from trispike.errors import InvalidSettingError, UnsupportedError
 from trispike.network import Neuron
@@ -23,7 +23,7 @@ def current(s: Any, x: torch.Tensor) -> torch.Tensor:
     return unmerged(s.norm(s.conv(repeated(x).flatten(0, 1))))
 
 
-def gained(forward: Any = None, **children: Any) -> nn.Module:
+def gained(forward: Any = None, **children: Any) -> Net:
     torch.manual_seed(0)
     parts = {"conv": nn.Conv2d(1, 3, 3, padding=1), "norm": nn.BatchNorm2d(3)} | children
     module = net(forward or (lambda s, x: read(s, s.fire(current(s, x) * s.te.value))), **parts)
@@ -31,9 +31,10 @@ def gained(forward: Any = None, **children: Any) -> nn.Module:
         for name, parameter in module.named_parameters():
             if name.startswith("norm"):
                 parameter.uniform_(0.3, 1.2)
-            elif name.endswith("value") and len(parameter.unique()) > 1:
+            elif name.endswith("value") and float(parameter.std()) > 0:
                 parameter.uniform_(0.4, 1.6)
-    return module.eval()
+    module.eval()
+    return module
 
 
 def parts(**more: Any) -> dict[str, Any]:
@@ -125,7 +126,7 @@ def test_initial_potentials_of_every_shape_and_a_gain_of_the_input(shape, reset)
     wanted = np.broadcast_to(fire.init_state.detach().numpy()[0], (3, 6, 5))
     np.testing.assert_allclose(np.broadcast_to(population.neuron.v_init, (3, 6, 5)), wanted)
     assert population.neuron.v_init.shape in ((3, 6, 5), (3, 1, 1), (1, 1, 1))
-    assert (population.neuron.b_pos, population.neuron.th_pos) == (0.5, 1.0)
+    assert (float(population.neuron.b_pos), float(population.neuron.th_pos)) == (0.5, 1.0)
 
 
 @pytest.mark.parametrize(
