@@ -136,6 +136,7 @@ def test_no_neuron_fires_twice_and_the_ledger_says_so(integer):
             assert total == spikes.sum()
             assert 0 < total < population.size * len(x)
             assert not counts.spikes_negative.any()
+            assert run.ledger.per_sample is not None
             assert run.ledger.per_sample.spikes[name].sum(1).max() <= population.size
 
 

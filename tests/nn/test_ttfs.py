@@ -169,7 +169,7 @@ def bad_base() -> None:
         (lambda: TimeWeights(2, "softplus", [1, -1]), "got 1, -1; expected positive numbers"),
         (lambda: TimeWeights(2, "given"), "got no values; expected 2 numbers"),
         (lambda: TimeWeights(2, "power", [1, 2]), "expected none with form 'power'"),
-        (lambda: TimeWeights(2, "linear"), "got 'linear'; expected one of power, softplus"),  # type: ignore[arg-type]
+        (lambda: TimeWeights(2, "linear"), "got 'linear'; expected one of power, softplus"),
         (lambda: model(time_weights=[1.0, 2.0]), "got 2 weights for 4 time steps"),
         (lambda: model(tau=0.5), "architecture 'ttfs-vgg6': got tau=0.5"),
         (lambda: model(neurons=["lif"] * 5), r"got neurons=\['lif', 'lif'"),

@@ -65,8 +65,9 @@ def test_figures_are_those_of_the_ledgers(pair):
             figures.joules * SAMPLES / right.sum() if right.any() else None
         )
     first, second = found.networks
-    assert (first.binary_populations, first.ternary_populations) == (len(populations), 0)
-    assert (second.binary_populations, second.ternary_populations) == (0, len(populations))
+    layers = len(pair[0].network.populations)
+    assert (first.binary_populations, first.ternary_populations) == (layers, 0)
+    assert (second.binary_populations, second.ternary_populations) == (0, layers)
     assert first.negative_spikes == 0 < second.negative_spikes
     assert (first.alone_right, first.alone_wrong) == (0, 0)
     a, b = (c.run.predictions == c.run.labels for c in pair)
