@@ -53,6 +53,6 @@ def test_an_experiment_has_a_row_for_every_rule(network, data):
     few = Samples(test.x[:20], test.y[:20])
     damage = next(d for d in dwam.DAMAGES if d.name == "weights x 0.5")
     found = dwam.experiment(network, train, few, damage, seed=0, seen=12)
-    assert list(found) == ["without plasticity", *dwam.RULES]
+    assert list(found) == [dwam.UNTOUCHED, *dwam.RULES]
     strong = found["homeostatic, eta -0.03"]
-    assert strong.rate > found["without plasticity"].rate
+    assert strong.rate > found[dwam.UNTOUCHED].rate
