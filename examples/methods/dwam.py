@@ -230,9 +230,8 @@ def table(seeds: int, seen: int, damages: Sequence[Damage]) -> list[str]:
             rates, accuracies = np.array([run[name] for run in runs]).T
             gains = accuracies - [run[UNTOUCHED].accuracy for run in runs]
             each = ", ".join(f"{100 * gain:+.1f}" for gain in gains) if name != UNTOUCHED else ""
-            lines.append(
-                f"| {damage.name} | {name} | {rates.mean():.1%} | {accuracies.mean():.1%} | {each} |"
-            )
+            means = f"{rates.mean():.1%} | {accuracies.mean():.1%}"
+            lines.append(f"| {damage.name} | {name} | {means} | {each} |")
             print(lines[-1], flush=True)
     return lines
 
