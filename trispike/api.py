@@ -141,7 +141,9 @@ def convert(
     if isinstance(provenance, Provenance | QCFSProvenance):
         recorded = {"checkpoint": asdict(provenance)}
     if has_levels(module):
-        _check_of_levels(data, proof_samples, steps=steps, encoding=encoding, readout=readout)
+        _check_of_levels(
+            data, proof_samples, steps=steps, encoding=encoding, readout=readout, takes=takes
+        )
         traced = trace_levels(module, data.shape[1:], mean=mean, std=std, provenance=recorded)
         proof = prove(
             module, traced, data[:proof_samples], description=data_description, progress=progress
@@ -193,7 +195,7 @@ def _check_of_levels(data: Array, proof_samples: int, **given: Any) -> None:
             expected="at least one sample (N, C, H, W) or (N, F), for QCFS activations",
             fix="Pass a batch of real data.",
         )
-    fits = {"encoding": (None, "once")}
+    fits = {"encoding": (None, "once"), "takes": (None, "batch")}
     for name, value in given.items():
         if value not in fits.get(name, (None,)):
             raise InvalidSettingError(

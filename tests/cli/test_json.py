@@ -18,6 +18,7 @@ from tests.quantize.floats import one_population
 from trispike.cli import export_sanafe
 from trispike.export import Mismatch
 from trispike.network import Dense, load
+from trispike.nn import build_qcfs, save_checkpoint
 from trispike.runtime import ReferenceEngine, Result, engines
 from trispike.runtime.data import Data, load_data
 from trispike.runtime.energy import load_profile
@@ -92,7 +93,13 @@ def test_convert(run, files, tmp_path):
         distance=1e-12, explained=True,
     )  # fmt: skip
     facts["proof"]["mismatches"].append(json.loads(json.dumps(asdict(mismatch))))
-    check("trispike convert", facts)
+    levels = build_qcfs("qcfs-resnet8", levels=2)
+    save_checkpoint(levels, tmp_path / "levels.pth")
+    counted = run(
+        "convert", tmp_path / "levels.pth", "--arch", "qcfs-resnet8", "--levels", 2,
+        "--input-shape", "1,8,8", "-o", tmp_path / "levels.safetensors", "--json",
+    ).json  # fmt: skip
+    check("trispike convert", facts, counted)
 
 
 def test_quantize(run, files, tmp_path):

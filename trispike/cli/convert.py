@@ -24,7 +24,7 @@ from trispike.cli.console import (
     stage,
 )
 from trispike.cli.data import DATA_SOURCES, SamplesOption, load_shown
-from trispike.cli.modules import convert_own
+from trispike.cli.modules import convert_own, stated
 from trispike.errors import InvalidDataError, InvalidSettingError
 from trispike.network import Input, describe, save
 from trispike.network.network import Encoding
@@ -182,14 +182,13 @@ def convert(
             **{"--neurons": neurons, "--tau": tau, "--reset": reset, "--ignore": ignore or None},
             **{"--sigmoid-init": sigmoid_init or None},
         )
-        count = _stated(steps)
-        given = None if data is None else load_shown(data, samples, count)
+        given = None if data is None else load_shown(data, samples, steps or 1)
         conversion = convert_own(
             checkpoint,
             module_factory,
             given,
             input_shape=shape,
-            steps=count,
+            steps=steps,
             takes=takes,
             mean=means,
             std=stds,
@@ -215,7 +214,7 @@ def convert(
         )
     else:
         _refuse_options(f"{arch}: only qcfs-... has levels", **{"--levels": levels})
-        _stated(steps)
+        stated(steps)
     given = None if data is None else load_shown(data, samples, steps or 1)
     given_shape = shape or (None if given is None else _image_shape(given))
     with stage("loading PyTorch and the checkpoint"):
@@ -338,17 +337,6 @@ def _refuse_options(what: str, **given: object) -> None:
                 expected=f"no {option} for {what}",
                 fix="Leave it out.",
             )
-
-
-def _stated(steps: int | None) -> int:
-    if steps is None:
-        raise InvalidSettingError(
-            "--steps",
-            got="nothing",
-            expected="the number of time steps, at least 1",
-            fix="Give --steps T; no checkpoint tells them.",
-        )
-    return steps
 
 
 def conversion_facts(conversion: Conversion, output: Path | None) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def convert_own(
     given: Data | None,
     *,
     input_shape: tuple[int, ...] | None,
-    steps: int,
+    steps: int | None,
     takes: Takes | None,
     **settings: Any,
 ) -> Conversion:
@@ -38,19 +38,22 @@ def convert_own(
         factory: ``package.module:name`` of a callable without arguments.
         given: Data of the proof; random ones if None.
         input_shape: Of these.
-        steps: T.
+        steps: T; None for modules of QCFS activations, whose levels say it.
         takes: What one call of the module takes.
         settings: As of ``trispike.convert``.
 
     Raises:
-        InvalidSettingError: Neither data nor their shape are given.
+        InvalidSettingError: Neither data nor their shape are given, or no time steps.
         TrispikeError: As ``trispike.nn.own_modules.load_own_module`` and ``trispike.convert``.
     """
     with stage("loading PyTorch and the module"):
         # torch takes seconds to load; the help text does not need it.
+        from trispike.export import has_levels
         from trispike.nn.own_modules import load_own_module
 
         module, sha256 = load_own_module(factory, checkpoint)
+    if not has_levels(module):
+        stated(steps)
     data = _random(input_shape) if given is None else given
     with progress_bar("folding and proving", len(data.x)) as progress:
         conversion = convert_module(
@@ -66,6 +69,18 @@ def convert_own(
     facts = {"file": checkpoint.name, "sha256": sha256, "factory": factory}
     recorded = {**conversion.network.provenance, "module": facts}
     return replace(conversion, network=replace(conversion.network, provenance=recorded))
+
+
+def stated(steps: int | None) -> int:
+    """The time steps, or an error that asks for them."""
+    if steps is None:
+        raise InvalidSettingError(
+            "--steps",
+            got="nothing",
+            expected="the number of time steps, at least 1",
+            fix="Give --steps T; no checkpoint tells them.",
+        )
+    return steps
 
 
 def _random(shape: tuple[int, ...] | None) -> Data:

@@ -30,7 +30,7 @@ from trispike.nn.ttfs import TimeWeights, wrong_length
 
 ADVICE = {
     "maxpool": "Max pooling of spikes is not linear; train with average pooling.",
-    "relu": "Replace it by a spiking neuron.",
+    "relu": "Replace it by a spiking neuron, or by trispike.nn.QCFS, and train on.",
     "softmax": "Attention multiplies signals with each other; only sums of them fold.",
     "attention": "Attention multiplies signals with each other; only sums of them fold.",
     "matmul": "Signals may be multiplied with constants only.",

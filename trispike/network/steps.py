@@ -9,7 +9,7 @@ import numpy as np
 
 from trispike.errors import InvalidSettingError, UnsupportedError
 from trispike.network.fixed_point import never
-from trispike.network.network import Network, Readout
+from trispike.network.network import Network, Population, Readout
 from trispike.network.neuron import FixedPointNeuron
 
 AnyNetwork = TypeVar("AnyNetwork", bound=Network)
@@ -40,12 +40,26 @@ def with_steps(network: AnyNetwork, steps: int) -> AnyNetwork:
         )
     if steps == network.steps:
         return replace(network)
-    populations = {
+    readout = _readout(network.readout, steps)
+    return replace(
+        network, steps=steps, readout=readout, populations=populations_over(network, steps)
+    )
+
+
+def populations_over(network: Network, steps: int) -> dict[str, Population]:
+    """The populations with windows of firing and gains for another number of time steps.
+
+    Args:
+        network: A float or an integer network.
+        steps: T of the new one, fewer or more than now, at least 1.
+
+    Raises:
+        UnsupportedError: Gains for fewer steps.
+    """
+    return {
         name: replace(population, neuron=_neuron(name, population.neuron, steps))
         for name, population in network.populations.items()
     }
-    readout = _readout(network.readout, steps)
-    return replace(network, steps=steps, readout=readout, populations=populations)
 
 
 def _neuron(name: str, neuron: Any, steps: int) -> Any:

@@ -43,6 +43,15 @@ def test_matrices_add_up(hardware, steps):
         assert np.average(rates, weights=sizes) == pytest.approx(ledger.firing_rate(name))
 
 
+@pytest.mark.parametrize("hardware", ["loihi1", "cmos45-memory"])
+@pytest.mark.parametrize("case", ["silent_windows", "gains"])
+def test_steps_of_schedules_add_up(case, hardware):
+    """The network is priced over its first steps, where windows of firing are yet to come."""
+    report = report_of(networks.CASES[case](), hardware=[hardware])
+    energy = matrices(report)["energy"].values
+    assert energy.sum() == pytest.approx(report.headline.energy_per_inference_joules)
+
+
 def test_a_cell_is_what_the_step_costs():
     """The energy of the first column is that of a run over one step."""
     network = networks.shortcut_across_two_convolutions()

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trispike.network import Network
+from trispike.network.steps import populations_over
 from trispike.runtime.anytime import first_steps
 from trispike.runtime.energy import MemoryModel, Profile
 from trispike.runtime.ledger import Counts, Ledger
@@ -115,7 +116,8 @@ def energy_matrix(
 def _ended(network: Network, steps: int) -> Network:
     """The network over its first steps, whatever its readout makes of them."""
     readout = replace(network.readout, weights=network.readout.weights[:steps])
-    return replace(network, steps=steps, readout=readout)
+    populations = populations_over(network, steps)
+    return replace(network, steps=steps, readout=readout, populations=populations)
 
 
 def _grouped(rows: list[Counts]) -> npt.NDArray[np.int64]:
