@@ -59,7 +59,7 @@ def test_what_was_fine_tuned_is_what_it_exports_on_1000_samples():
         labels = torch.from_numpy(train.y[chosen].astype(np.int64))
         loss = functional.cross_entropy(module(module.encode(train.x[chosen])).mean(0), labels)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         module.confine()
     exported = module.export()
