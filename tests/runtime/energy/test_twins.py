@@ -23,6 +23,7 @@ from trispike.network import (
     Neuron,
     Population,
     Readout,
+    with_steps,
 )
 from trispike.runtime import ReferenceEngine
 from trispike.runtime.energy import load_profile
@@ -36,6 +37,7 @@ from trispike.runtime.energy.twins import (
     ann_twins,
     information_bits,
     layer_works,
+    most_spikes,
     neuron_work,
 )
 
@@ -194,6 +196,41 @@ def test_the_verdict_of_every_twin_is_in_the_json(ledger):
 )
 def test_bits_of_equal_information(steps, bits):
     assert information_bits(steps) == bits == int(np.ceil(np.log2(2 * steps + 1)))
+
+
+@pytest.mark.parametrize(("spikes", "bits"), [(1, 1), (2, 2), (3, 2), (4, 3), (7, 3), (8, 4)])
+def test_binary_spikes_tell_less(spikes, bits):
+    assert information_bits(spikes, ternary=False) == bits == int(np.ceil(np.log2(spikes + 1)))
+
+
+WINDOWS: dict[str, tuple[dict[str, Any], tuple[int, bool]]] = {
+    "every step": ({}, (5, True)),
+    "binary": ({"th_neg": None}, (5, False)),
+    "a window": ({"fire_from": 1, "fire_until": 4}, (3, True)),
+    "a late window": ({"fire_from": 3}, (2, True)),
+    "once": ({"fire_once": True, "th_neg": None}, (1, False)),
+}
+
+
+@pytest.mark.parametrize("case", WINDOWS)
+def test_a_neuron_fires_in_its_window_only(case):
+    changes, expected = WINDOWS[case]
+    five = with_steps(CASES["ternary_spike"](), 5)
+    populations = {
+        name: replace(p, neuron=replace(p.neuron, **changes))
+        for name, p in five.populations.items()
+    }
+    assert most_spikes(replace(five, populations=populations)) == expected
+
+
+def test_the_population_with_the_most_values_counts():
+    """Three ternary spikes have seven values, five binary ones six."""
+    two = with_steps(CASES["shortcut_across_two_convolutions"](), 5)
+    first, *others = two.populations
+    neurons = {name: replace(two.populations[name].neuron, th_neg=None) for name in others}
+    neurons[first] = replace(two.populations[first].neuron, fire_from=2)
+    populations = {n: replace(p, neuron=neurons[n]) for n, p in two.populations.items()}
+    assert most_spikes(replace(two, populations=populations)) == (3, True)
 
 
 @pytest.mark.parametrize("sparsity", [-0.1, 1.1, float("nan")])

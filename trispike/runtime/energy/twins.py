@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from trispike.errors import InvalidSettingError
-from trispike.network import Network, Population
+from trispike.network import FixedPointNeuron, Network, Population
+from trispike.network.fixed_point import never
 from trispike.runtime.derived_counts import update_work
 from trispike.runtime.energy.conventions import check_run
 from trispike.runtime.ledger import Ledger
@@ -242,13 +243,36 @@ class AnnTwin:
         return plain | {"layers": [asdict(layer) for layer in self.layers]}
 
 
-def information_bits(steps: int) -> int:
-    """Bits that tell apart what ``steps`` ternary spikes can add up to: ceil(log2(2T + 1))."""
-    return (2 * steps).bit_length()
+def information_bits(spikes: int, *, ternary: bool = True) -> int:
+    """Bits that tell apart what so many spikes can add up to: ceil(log2(2n + 1)), or of n + 1."""
+    return (spikes * (1 + ternary)).bit_length()
 
 
-def ann_kinds(steps: int, sparsity: float = RELU_SPARSITY) -> tuple[AnnKind, ...]:
-    """The twins of a network of so many time steps.
+def most_spikes(network: Network) -> tuple[int, bool]:
+    """How many spikes at most a neuron fires in an inference, and whether they may be negative.
+
+    Of the population that has the most values to tell: it fires at every step of its window, or
+    once.
+    """
+    found = []
+    for population in network.populations.values():
+        neuron = population.neuron
+        until = network.steps if neuron.fire_until is None else neuron.fire_until
+        spikes = 1 if neuron.fire_once else until - neuron.fire_from
+        unreachable = never(neuron.state_bits) if isinstance(neuron, FixedPointNeuron) else np.inf
+        found.append((spikes, bool((neuron.th_neg < unreachable).any())))
+    return max(found, key=lambda n: n[0] * (1 + n[1]))
+
+
+def ann_kinds(
+    spikes: int, sparsity: float = RELU_SPARSITY, *, ternary: bool = True
+) -> tuple[AnnKind, ...]:
+    """The twins of a network.
+
+    Args:
+        spikes: How many a neuron fires at most in an inference: T, if nothing keeps it from it.
+        sparsity: Share of zeros among the activations of the sparse twin, 0..1.
+        ternary: Whether spikes may be negative.
 
     Raises:
         InvalidSettingError: The sparsity is not in 0..1.
@@ -260,7 +284,8 @@ def ann_kinds(steps: int, sparsity: float = RELU_SPARSITY) -> tuple[AnnKind, ...
             expected="the share of activations that are zero, 0 to 1",
             fix="0.5 is what a ReLU leaves of symmetric sums.",
         )
-    bits = information_bits(steps)
+    bits = information_bits(spikes, ternary=ternary)
+    kind = "ternary" if ternary else "binary"
     return (
         AnnKind(id="dense-fp32", name="dense, fp32", arithmetic=FP32, requantizes=False),
         AnnKind(id="dense-int8", name="dense, int8", arithmetic=INT8),
@@ -283,8 +308,8 @@ def ann_kinds(steps: int, sparsity: float = RELU_SPARSITY) -> tuple[AnnKind, ...
             activation_bits=bits,
             assumptions=(
                 (
-                    f"{steps} ternary spikes add up to one of {2 * steps + 1} values, which are "
-                    f"{bits} bits; an analog input has {INPUT_BITS}"
+                    f"{spikes} {kind} spikes add up to one of {spikes * (1 + ternary) + 1} "
+                    f"values, which are {bits} bits; an analog input has {INPUT_BITS}"
                 ),
                 (
                     "a product of a x b bits costs a*b/64 of an 8-bit one (0.2 pJ), which the "
@@ -309,7 +334,8 @@ def ann_twins(
         InvalidSettingError: As :func:`ann_kinds`.
         InvalidDataError: An empty ledger, or one of another network.
     """
-    kinds = ann_kinds(network.steps, sparsity)
+    spikes, ternary = most_spikes(network)
+    kinds = ann_kinds(spikes, sparsity, ternary=ternary)
     layers = layer_works(ledger, network)
     return tuple(_ann_twin(kind, layers) for kind in kinds)
 
