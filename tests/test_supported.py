@@ -17,7 +17,7 @@ WITH_OTHER_PACKAGES = {"spikingjelly"}
 """Examples that offer a network only where their library is installed."""
 
 
-def rows(heading):
+def rows(heading: str) -> list[list[str]]:
     """Cells of the table below a heading, without its head."""
     part = PAGE.split(f"## {heading}\n")[1].split("\n## ")[0]
     lines = [line for line in part.splitlines() if line.startswith("|")]
