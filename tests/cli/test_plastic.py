@@ -40,6 +40,8 @@ def test_from_rules_to_a_run(run, files, rules, tmp_path):
     plain = run("simulate", files.vectors, "--data", files.vectors_data, "--json").json
     assert result["firing_rates"]["first"] == plain["firing_rates"]["first"]
     assert result["firing_rates"]["second"] != plain["firing_rates"]["second"]
+    told = run("simulate", path, "--data", files.vectors_data).out
+    assert "plastic connections: first->second, second->third; experimental" in told
     shown = run("inspect", path)
     assert shown.out.count("plastic (experimental)") == 2
     refused = run("simulate", path, "--data", files.vectors_data, "--engine", "fast")

@@ -17,6 +17,7 @@ from trispike.cli.console import (
     out,
     percent,
     print_json,
+    print_note,
     progress_bar,
     table,
 )
@@ -27,6 +28,7 @@ from trispike.cli.ledger import (
     write_ledger,
     written_facts,
 )
+from trispike.cli.plastic import CAVEAT
 from trispike.cli.record import (
     RecordOption,
     RecordToOption,
@@ -36,6 +38,7 @@ from trispike.cli.record import (
 )
 from trispike.errors import InvalidSettingError
 from trispike.network import Network, digest, load
+from trispike.network.learning import plastic
 from trispike.runtime.anytime import EarlyExit, check_confidence, early_exit, exit_energy
 from trispike.runtime.data import Data
 from trispike.runtime.derived_counts import derived_counts
@@ -191,6 +194,8 @@ def simulate(
     else:
         print_result(result)
         _print_once(result, loaded)
+        if learning := plastic(loaded):
+            print_note(f"plastic connections: {', '.join(learning)}; {CAVEAT}")
         if record_to is not None:
             out.print(f"wrote {record_to}", soft_wrap=True)
         if ledger_out is not None:
