@@ -7,7 +7,7 @@ The conversion makes one population of each activation, which first integrates a
 many spikes as the activation's level: 20 time steps for five activations. At the end the class of
 every test image is compared between the two, of which not one may differ.
 
-Training took 12 CPU minutes on one core. It ended at 92.55 % of the test images, with the network that
+Training took 12 minutes of one core. It ended at 92.55 % of the test images, with the network that
 lies in `examples/networks/`.
 """
 
