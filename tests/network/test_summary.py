@@ -67,18 +67,19 @@ def test_the_whole_table():
     assert summary(base("integer")) == "\n".join(
         [
             "integer network, 2 time steps, input 2x4x4 (direct), 3 classes",
-            "11 neurons, 157 weights, 79 synapses, depth 2",
+            "11 neurons, 165 weights, 85 synapses, depth 2",
             "",
             "population  shape  depth  neuron",
             "a           4x1x1  1      ternary, hard reset, floor",
             "twin        4x1x1  1      ternary, hard reset, floor",
-            "b           2x1x1  1      ternary, hard reset, floor",
             "alone       1      1      ternary, hard reset, floor",
+            "b           2x1x1  2      ternary, hard reset, floor",
             "",
             "connection   operator                            pool         weights     synapses",
             "input->a     conv 3x3 2->4 stride 5x4 padding 1               72 x 8 bit  30",
             "input->twin  conv 3x3 2->4 stride 5x4 padding 1               72 x 8 bit  30",
             "input->b     identity                            sum 2x2/5x5  1 x 8 bit   8",
+            "a->b         dense 4->2, plastic                              8 x 8 bit   6",
             "a->readout   dense 4->3                                       12 x 8 bit  11",
         ]
     )

@@ -42,6 +42,7 @@ from trispike.quantize import (
 )
 from trispike.quantize import quantize as quantize_network
 from trispike.quantize.budgeted import REPORTED
+from trispike.quantize.calibration import check_varied
 from trispike.quantize.quantizer import WIDEST
 from trispike.runtime.data import Data
 from trispike.runtime.engines import build_engine, default_engine
@@ -191,6 +192,7 @@ def quantized(
     source: Network, data: Data, budget: Budget | None, bits: int, settings: dict[str, Any]
 ) -> Done:
     """A network of so many bits, or of those that a budget allows."""
+    check_varied(data.x)
     if budget is None:
         with progress_bar("quantizing", len(data.x)) as progress:
             quantization = quantize_network(

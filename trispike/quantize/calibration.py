@@ -1,4 +1,4 @@
-"""Calibration data that can serve: of the right shape, of the right range, and not all alike."""
+"""Calibration data that can serve: of the right shape and range, and not all alike."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def encoded_calibration(network: FloatNetwork, raw: Array) -> Array:
         raw: Raw data.
 
     Raises:
-        InvalidDataError: Of another shape, not finite, all one value, or of another range than
-            the data that the network was converted with.
+        InvalidDataError: Of another shape, not finite, or of another range than the data that the
+            network was converted with.
         QuantizationError: No samples.
     """
     encoded = network.input.encode(raw, network.steps)
@@ -45,15 +45,25 @@ def encoded_calibration(network: FloatNetwork, raw: Array) -> Array:
             expected="at least one, better a hundred",
             fix="Pass data like those that the network will see.",
         )
-    if not encoded.any() or (raw.size > 1 and (raw == raw.flat[0]).all()):
+    _check_range(network, raw)
+    return encoded
+
+
+def check_varied(raw: Array) -> None:
+    """Refuse data that cannot be real: one value throughout.
+
+    The functions of trispike take it, for networks built by hand; the command line does not.
+
+    Raises:
+        InvalidDataError: Several values, all of them equal.
+    """
+    if raw.size > 1 and (raw == raw.flat[0]).all():
         raise InvalidDataError(
             "calibration data",
             got=f"{len(raw)} samples in which every value is {float(raw.flat[0]):g}",
             expected="values that differ: the range of the input is taken from them",
             fix="Pass data like those that the network will see.",
         )
-    _check_range(network, raw)
-    return encoded
 
 
 def _check_range(network: FloatNetwork, raw: Array) -> None:
@@ -61,7 +71,7 @@ def _check_range(network: FloatNetwork, raw: Array) -> None:
     if not isinstance(known, Mapping) or not known.get("largest"):
         return
     usual, largest = float(known["largest"]), float(np.abs(raw.astype(np.float64)).max())
-    if usual / OUT_OF_RANGE <= largest <= usual * OUT_OF_RANGE:
+    if not largest or usual / OUT_OF_RANGE <= largest <= usual * OUT_OF_RANGE:
         return
     raise InvalidDataError(
         "calibration data",
