@@ -30,6 +30,7 @@ from trispike.network import (
     digest,
 )
 from trispike.network.fixed_point import never, state_limit
+from trispike.network.schedules import scheduled_fields
 from trispike.quantize import Quantization, quantize
 from trispike.quantize.neurons import (
     DEFAULT_STATE_SHIFT,
@@ -436,6 +437,8 @@ def test_thresholds_of_ordinary_networks_are_precise_and_their_states_safe(seed)
     source = random_float_network(seed)
     for record in quantize(source, data_for(source), state_bits=32).record.populations:
         assert record.headroom_bits >= 0
+        if scheduled_fields(source.populations[record.name].neuron):
+            continue  # what silent steps and gains add up to takes bits from the thresholds
         assert record.threshold_min >= 2 ** (THRESHOLD_BITS - 1)
 
 

@@ -270,7 +270,8 @@ class TimeWeights(nn.Module):
         power = self.form == "power"
         number = self.base if power else self.rate
         t = torch.arange(self.length, dtype=number.dtype, device=number.device)
-        if power and not bool(number > 0):
+        # torch.fx traces with something that has no value yet.
+        if power and isinstance(number, Tensor) and not bool(number > 0):
             raise InvalidNetworkError(
                 "base of the time weights",
                 got=f"{number.item():g}",
