@@ -56,11 +56,16 @@ def test_integers_count_the_levels_of_the_quantized_network(data):
 
 
 @pytest.mark.slow
-def test_the_whole_test_set(data):
-    """Every image is told as the trained network tells it; in integers, nearly all of them."""
-    assert data.y is not None
+@pytest.mark.timeout(900)
+def test_the_whole_test_set_is_told_as_the_trained_network_tells_it(data):
     assert pascal.differing(pascal.CHECKPOINT, data.x) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_whole_test_set_in_integers(data):
+    assert data.y is not None
     result = trispike.simulate(integers(data.x), data.x, data.y)
     assert result.ledger.samples == 10_000
     assert result.accuracy is not None
-    assert result.accuracy >= 0.9
+    assert result.accuracy >= 0.92
