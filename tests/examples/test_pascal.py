@@ -56,13 +56,13 @@ def test_integers_count_the_levels_of_the_quantized_network(data):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_the_whole_test_set_is_told_as_the_trained_network_tells_it(data):
-    assert pascal.differing(pascal.CHECKPOINT, data.x) == 0
+@pytest.mark.parametrize("first", range(0, 10_000, 2_500))
+def test_the_whole_test_set_is_told_as_the_trained_network_tells_it(data, first):
+    assert len(data.x) == 10_000
+    assert pascal.differing(pascal.CHECKPOINT, data.x[first : first + 2_500]) == 0
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_the_whole_test_set_in_integers(data):
     assert data.y is not None
     result = trispike.simulate(integers(data.x), data.x, data.y)
