@@ -63,7 +63,7 @@ def test_serving_measures_each_run():
     assert ready == {"setting": "x"}
     assert [answer["logits"] for answer in answers] == [[[1, 2]]] * 2
     # The kernel may take idle pages of this process away meanwhile.
-    assert all(answer["memory"]["used"] >= 240 << 20 for answer in answers)
+    assert all(128 << 20 <= answer["memory"]["used"] < 512 << 20 for answer in answers)
 
 
 def test_the_fastest_setting_is_chosen_per_work():
